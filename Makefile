@@ -1,0 +1,45 @@
+# Every command sets up what it needs by itself (scripts/setup.sh; quick once done) and leaves nothing running,
+# `make devnet` excepted, which runs until Ctrl-C.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo devnet test lint clean distclean
+
+export PATH := $(CURDIR)/.state/bin:$(PATH)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Programs find libtorch relative to target/; anywhere else they have to be told.
+ifdef CARGO_TARGET_DIR
+export LD_LIBRARY_PATH := $(CURDIR)/.state/libtorch/lib:$(LD_LIBRARY_PATH)
+endif
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: ## fetch libtorch, Foundry, solc; find or install Postgres
+	@scripts/setup.sh
+
+demo: setup ## an honest claim is paid, a cheating one is convicted; on a private network, in real time
+	cargo build --workspace
+	@scripts/postgres.sh with $(TARGET)/debug/demo
+
+devnet: setup ## the demo's network, left running for playing with
+	cargo build --workspace
+	@scripts/postgres.sh with $(TARGET)/debug/devnet
+
+test: ## all tests: Rust, Solidity, Python; logs in .state/logs
+	@scripts/setup.sh python
+	@scripts/test.sh
+
+lint: setup ## formatting and lints, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cd contracts && forge fmt --check
+	cd contracts && FOUNDRY_OUT=../.state/lint FOUNDRY_CACHE_PATH=../.state/lint/cache forge lint # leaves artifacts without code
+
+clean: ## remove what was built and the private database
+	@scripts/postgres.sh stop
+	cargo clean
+	rm -rf contracts/out contracts/cache
+
+distclean: clean ## also remove what set-up fetched
+	rm -rf .state
