@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {Rules} from "../libraries/Rules.sol";
+import {Bounded} from "./Bounded.sol";
+import {Normalize} from "./Normalize.sol";
+import {Softmax} from "./Softmax.sol";
+
+/// @title The families that are held against interval enclosures
+/// @notice A contract of its own because one contract may have 24 KiB; `Judge` deploys it and is the only one that needs it.
+contract Enclosures {
+    /// @notice Whether `y` may be the result of operator `code`.
+    /// @param row the terms of operand 0 over the reduction axis; of an operator without one, operand 0 alone.
+    /// @param place the element's place in the row.
+    /// @param once the other operands, in order.
+    /// @param epsilon of the normalize family.
+    function check(
+        uint256 code,
+        uint256 profile,
+        uint256[] calldata row,
+        uint256 place,
+        uint256[] calldata once,
+        uint256 epsilon,
+        uint256 y
+    ) external pure returns (bool) {
+        if (code == Rules.SOFTMAX) return Softmax.softmax(profile, row, place, y);
+        if (code == Rules.LAYER_NORM) return Normalize.layerNorm(profile, row, place, once[0], once[1], epsilon, y);
+        if (code == Rules.BATCH_NORM) {
+            return Normalize.batchNorm(profile, row[0], once[0], once[1], once[2], once[3], epsilon, y);
+        }
+        return Bounded.bounded(code, profile, row[0], y);
+    }
+}

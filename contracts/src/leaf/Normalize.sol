@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {Fixed} from "../libraries/Fixed.sol";
+import {Fp32} from "../libraries/Fp32.sol";
+
+/// @title Layer norm and batch norm
+/// @dev Longer than the house size: both share the arithmetic of roots and gaps.
+/// @notice Derived in `docs/envelopes.md#normalize`, mirrors `crates/protocol/src/enclosure/normalize.rs`, which bounds every size.
+/// Numbers are bits of binary32. n·(x − μ) and n³·σ² are exact integers of a window below the row's largest term.
+library Normalize {
+    /// @notice The longest row that is judged; a longer one convicts nobody.
+    uint256 internal constant MAX_ROW = 2048;
+
+    /// @dev 1/u.
+    uint256 private constant UNIT = 1 << 24;
+    /// @dev Bits that the largest term of a row is shifted by.
+    int256 private constant WINDOW = 73;
+    /// @dev Relative roundings of a layer norm's quotient.
+    uint256 private constant QUOTIENT = 8;
+    /// @dev Relative roundings of a batch norm's products, and of its bias.
+    uint256 private constant BATCH = 9;
+    uint256 private constant BATCH_BIAS = 2;
+
+    /// @dev An interval of square roots, in units of 2^exponent.
+    struct Root {
+        uint256 lo;
+        uint256 hi;
+        int256 exponent;
+    }
+
+    /// @dev A row: number of terms, n·(x − μ) at the place, their unit, H, top with |x| < 2^top, root, overflow clause.
+    struct Row {
+        uint256 n;
+        int256 deviation;
+        int256 unit;
+        uint256 reach;
+        int256 top;
+        Root root;
+        bool overflow;
+    }
+
+    /// @dev ±numerator / denominator.
+    struct End {
+        bool negative;
+        uint256 numerator;
+        uint256 denominator;
+    }
+
+    /// @dev ŷ − β with what the last roundings may add, in units of 2^unit; open towards an infinite ŷ.
+    struct Gap {
+        int256 lo;
+        int256 hi;
+        int256 unit;
+        bool openBelow;
+        bool openAbove;
+    }
+
+    /// @notice Holds `y` against element `place` of the layer norm of `row`.
+    function layerNorm(
+        uint256,
+        uint256[] memory row,
+        uint256 place,
+        uint256 scale,
+        uint256 bias,
+        uint256 eps,
+        uint256 y
+    ) internal pure returns (bool) {
+        if (row.length == 0 || row.length > MAX_ROW || eps >= Fp32.INFINITY) return true;
+        uint256 largest = _largest(row);
+        if (largest >= Fp32.INFINITY || !Fp32.isFinite(scale) || !Fp32.isFinite(bias)) return !Fp32.isFinite(y);
+        if (place >= row.length) return true;
+        return _layer(_prepare(row, place, largest, eps), scale, bias, y);
+    }
+
+    function _largest(uint256[] memory row) private pure returns (uint256 largest) {
+        unchecked {
+            for (uint256 i = 0; i < row.length; ++i) {
+                uint256 x = row[i] & Fp32.MAGNITUDE;
+                if (x > largest) largest = x;
+            }
+        }
+    }
+
+    function _prepare(uint256[] memory row, uint256 place, uint256 largest, uint256 eps)
+        private
+        pure
+        returns (Row memory r)
+    {
+        unchecked {
+            (,, int256 exponent) = Fixed.decode(largest);
+            r.n = row.length;
+            r.top = exponent + 24;
+            r.unit = exponent - WINDOW;
+            int256 sum;
+            uint256 absolute;
+            uint256 squares;
+            for (uint256 i = 0; i < row.length; ++i) {
+                int256 value = _windowed(row[i], exponent);
+                uint256 size = uint256(value < 0 ? -value : value);
+                sum += value;
+                absolute += size;
+                squares += size * size;
+            }
+            r.deviation = _windowed(row[place], exponent) * int256(r.n) - sum;
+            // Σ(nX − ΣX)² = n·(n·ΣX² − (ΣX)²).
+            _spread(r, r.n * (r.n * squares - uint256(sum * sum)), absolute, eps);
+        }
+    }
+
+    /// @dev A term in units of 2^(exponent − 73), truncated toward zero.
+    function _windowed(uint256 x, int256 exponent) private pure returns (int256 value) {
+        assembly ("memory-safe") {
+            let e := and(shr(23, x), 0xff)
+            let m := or(and(x, 0x7fffff), shl(23, iszero(iszero(e))))
+            e := sub(add(e, iszero(e)), 150)
+            value := shr(sub(exponent, e), shl(73, m))
+            // Negated where the sign is set.
+            let sign := sub(0, and(shr(31, x), 1))
+            value := sub(xor(value, sign), sign)
+        }
+    }
+
+    /// @dev H, the root's interval and the overflow clause, from Q and Σ|X|.
+    function _spread(Row memory r, uint256 q, uint256 absolute, uint256 eps) private pure {
+        unchecked {
+            uint256 n = r.n;
+            uint256 kept = UNIT - (n + 3 * uint256(Fixed.bits(n - 1)) + 12);
+            uint256 h = Fixed.divUp((UNIT - kept) * absolute, kept) + Fixed.ceil(n * (n + 1), -151 - r.unit) + (n << 2);
+            r.reach = h;
+            uint256 spread = h * (Fixed.sqrt((n * q) << 3) + 1) + ((n * h * h) << 1);
+            uint256 hi = Fixed.divUp((q + spread) << 24, kept);
+            uint256 lo = ((q > spread ? q - spread : 0) * kept) >> 24;
+            int256 square = 2 * r.unit;
+            r.overflow = Fixed.atMost(
+                    Fixed.OVERFLOW, Fixed.OVERFLOW_EXPONENT, Fixed.divUp(absolute << 24, kept), r.unit
+                ) || Fixed.atMost(Fixed.OVERFLOW * n * n, Fixed.OVERFLOW_EXPONENT, hi, square + 1);
+            _root(r, lo / (n * n * n), hi / (n * n * n) + 1, square, eps);
+        }
+    }
+
+    /// @dev √ of the variance's interval plus epsilon.
+    function _root(Row memory r, uint256 lo, uint256 hi, int256 square, uint256 eps) private pure {
+        unchecked {
+            (, uint256 epsilon, int256 shift) = Fixed.decode(eps);
+            int256 unit = _unit(_max(_max(square + Fixed.bits(hi), shift + Fixed.bits(epsilon)), Fixed.bits(r.n) - 149));
+            uint256 underflow = Fixed.ceil(r.n, -149 - 2 * unit);
+            shift -= 2 * unit;
+            square -= 2 * unit;
+            lo = Fixed.floor(lo, square);
+            lo = (lo > underflow ? lo - underflow : 0) + Fixed.floor(epsilon, shift);
+            hi = Fixed.ceil(hi, square) + underflow + Fixed.ceil(epsilon, shift);
+            r.root = Root(Fixed.sqrt(lo), Fixed.sqrt(hi) + 1, unit);
+        }
+    }
+
+    function _layer(Row memory r, uint256 scale, uint256 bias, uint256 y) private pure returns (bool) {
+        unchecked {
+            (bool negative, uint256 g, int256 exponent) = Fixed.decode(scale);
+            int256 size = Fixed.bits(g) + exponent;
+            if (!_carries(r.root, _max(_max(r.top + 2, size), 1))) return true;
+            if (Fp32.isNan(y)) return r.overflow;
+            int256 deviation = negative ? -r.deviation : r.deviation;
+            int256 width = Fixed.bits(_abs(deviation) + r.reach) + 1 - Fixed.bits(r.n) + r.unit;
+            Gap memory gap = _gap(y, bias, _max(_max(size, width), 1) + 2 - 150, false);
+            int256 shift = exponent + r.unit - r.root.exponent - gap.unit;
+            return (gap.openBelow || _reaches(gap.lo, _layerEnd(r, deviation, g), shift))
+                && (gap.openAbove || _reaches(-gap.hi, _layerEnd(r, -deviation, g), shift));
+        }
+    }
+
+    /// @dev The greatest value of the quotient times |g|.
+    function _layerEnd(Row memory r, int256 deviation, uint256 g) private pure returns (End memory) {
+        unchecked {
+            int256 end = deviation + int256(r.reach);
+            if (r.overflow && end < 0) end = 0;
+            uint256 size = _abs(end);
+            if (end < 0) return End(true, ((size * (UNIT - QUOTIENT)) >> 24) * g, r.n * r.root.hi);
+            return End(false, Fixed.divUp(size << 24, UNIT - QUOTIENT) * g, r.n * r.root.lo);
+        }
+    }
+
+    /// @notice Holds `y` against (x − mean)·scale/√(var + eps) + bias.
+    function batchNorm(
+        uint256,
+        uint256 x,
+        uint256 scale,
+        uint256 bias,
+        uint256 mean,
+        uint256 variance,
+        uint256 eps,
+        uint256 y
+    ) internal pure returns (bool) {
+        if (!Fp32.isFinite(eps)) return true;
+        bool finite = Fp32.isFinite(x) && Fp32.isFinite(scale) && Fp32.isFinite(bias) && Fp32.isFinite(mean);
+        if (!finite || Fp32.isNan(variance)) return !Fp32.isFinite(y);
+        if (Fp32.isInfinite(variance)) {
+            return Fp32.isNan(y) || (variance == Fp32.INFINITY && Fp32.sameValue(y, bias));
+        }
+        (int256 lo, int256 hi, int256 unit) = _shifted(variance, eps);
+        if (hi < 0) return Fp32.isNan(y);
+        if (lo <= 0) return true;
+        unchecked {
+            Root memory root = Root(Fixed.sqrt(uint256(lo)), Fixed.sqrt(uint256(hi)) + 1, unit);
+            int256 top = _max(_top(x), _top(mean));
+            int256 size = _top(scale);
+            if (!_carries(root, _max(_max(top, size), 1))) return true;
+            if (!Fp32.isFinite(y)) {
+                int256 product = top + 1 + size - (Fixed.bits(root.lo) - 1 + unit);
+                if (_max(product, _top(bias)) >= 126) return true;
+                if (Fp32.isNan(y)) return false;
+            }
+            Gap memory gap = _gap(y, bias, _max(_max(size, top), 1) + 3 - 150, true);
+            return _batch(root, gap, x, mean, scale, top - 90);
+        }
+    }
+
+    /// @dev variance + eps in units of 2^(2·unit).
+    function _shifted(uint256 variance, uint256 eps) private pure returns (int256 lo, int256 hi, int256 unit) {
+        unchecked {
+            unit = _unit(_max(_top(variance), _top(eps)) + 1);
+            (int256 a, int256 b) = _part(variance, unit);
+            (lo, hi) = _part(eps, unit);
+            lo += a;
+            hi += b;
+        }
+    }
+
+    function _part(uint256 x, int256 unit) private pure returns (int256, int256) {
+        unchecked {
+            (bool negative, uint256 m, int256 e) = Fixed.decode(x);
+            int256 down = int256(Fixed.floor(m, e - 2 * unit));
+            int256 up = int256(Fixed.ceil(m, e - 2 * unit));
+            return negative ? (-up, -down) : (down, up);
+        }
+    }
+
+    function _batch(Root memory root, Gap memory gap, uint256 x, uint256 mean, uint256 scale, int256 unit)
+        private
+        pure
+        returns (bool)
+    {
+        unchecked {
+            (bool turn, uint256 g, int256 exponent) = Fixed.decode(scale);
+            int256 a = _signed(x, unit);
+            int256 b = _signed(mean, unit);
+            int256 reach = int256(Fixed.divUp((_abs(a) + _abs(b)) * BATCH, UNIT - BATCH) + 4);
+            int256 deviation = turn ? b - a : a - b;
+            int256 shift = exponent + unit - root.exponent - gap.unit;
+            return (gap.openBelow || _reaches(gap.lo, _batchEnd(root, deviation + reach, g), shift))
+                && (gap.openAbove || _reaches(-gap.hi, _batchEnd(root, reach - deviation, g), shift));
+        }
+    }
+
+    function _batchEnd(Root memory root, int256 end, uint256 g) private pure returns (End memory) {
+        unchecked {
+            return End(end < 0, _abs(end) * g, end < 0 ? root.hi : root.lo);
+        }
+    }
+
+    /// @dev ŷ − β ± (u|ŷ| or, for `batch`, γ(2)|β|) ± 2^eta.
+    function _gap(uint256 y, uint256 bias, int256 eta, bool batch) private pure returns (Gap memory gap) {
+        unchecked {
+            bool infinite = Fp32.isInfinite(y);
+            (bool yNegative, uint256 ym, int256 ye) = Fixed.decode(y);
+            (bool bNegative, uint256 bm, int256 be) = Fixed.decode(bias);
+            if (infinite) {
+                (ym, ye) = (Fixed.OVERFLOW, Fixed.OVERFLOW_EXPONENT);
+                if (bNegative != yNegative) bm = 0;
+            }
+            int256 unit = _max(_max(Fixed.bits(ym) + ye, Fixed.bits(bm) + be), eta) - 90;
+            uint256 slack = Fixed.ceil(1, eta - unit) + 2;
+            if (batch) slack += Fixed.divUp(Fixed.ceil(bm, be - unit) * BATCH_BIAS, UNIT - BATCH_BIAS);
+            else if (!infinite) slack += Fixed.ceil(ym, ye - 24 - unit);
+            int256 mid = int256(Fixed.floor(ym, ye - unit));
+            if (yNegative) mid = -mid;
+            int256 other = int256(Fixed.floor(bm, be - unit));
+            mid -= bNegative ? -other : other;
+            return Gap(mid - int256(slack), mid + int256(slack), unit, infinite && yNegative, infinite && !yNegative);
+        }
+    }
+
+    /// @dev Whether `gap ≤ end · 2^shift`.
+    function _reaches(int256 gap, End memory end, int256 shift) private pure returns (bool) {
+        unchecked {
+            uint256 product = _abs(gap) * end.denominator;
+            if (gap < 0) return !end.negative || Fixed.atMost(end.numerator, shift, product, 0);
+            if (end.negative) return gap == 0 && end.numerator == 0;
+            return Fixed.atMost(product, 0, end.numerator, shift);
+        }
+    }
+
+    /// @dev Whether a factor below 2^top times the reciprocal stays below 2^127.
+    function _carries(Root memory root, int256 top) private pure returns (bool) {
+        unchecked {
+            return root.lo != 0 && top - (Fixed.bits(root.lo) - 1 + root.exponent) < 127;
+        }
+    }
+
+    /// @dev Half of the exponent that holds values below 2^top in 240 bits.
+    function _unit(int256 top) private pure returns (int256) {
+        unchecked {
+            return (top - 239) >> 1;
+        }
+    }
+
+    function _signed(uint256 x, int256 unit) private pure returns (int256) {
+        unchecked {
+            (bool negative, uint256 m, int256 e) = Fixed.decode(x);
+            int256 value = int256(Fixed.floor(m, e - unit));
+            return negative ? -value : value;
+        }
+    }
+
+    function _top(uint256 x) private pure returns (int256) {
+        unchecked {
+            (, uint256 m, int256 e) = Fixed.decode(x);
+            return Fixed.bits(m) + e;
+        }
+    }
+
+    function _abs(int256 a) private pure returns (uint256) {
+        unchecked {
+            return uint256(a < 0 ? -a : a);
+        }
+    }
+
+    function _max(int256 a, int256 b) private pure returns (int256) {
+        return a > b ? a : b;
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {Elements} from "../libraries/Elements.sol";
+import {Fp32} from "../libraries/Fp32.sol";
+import {IndexMap} from "../libraries/IndexMap.sol";
+import {Rules} from "../libraries/Rules.sol";
+import {Sums, SumsMath} from "../libraries/Sums.sol";
+import {Tensor} from "../libraries/Tensor.sol";
+import {Operator} from "../types/Operator.sol";
+
+/// @title Sums, means and maxima over the terms of one operand
+/// @notice Mirrors `crates/protocol/src/leaf/reduction.rs` and the sums of `contraction.rs`.
+library Reduction {
+    /// @notice Element bits of the in-bounds terms of operand 0, in term order.
+    function terms(Operator memory o, uint256[] memory index, uint256 base)
+        internal
+        pure
+        returns (uint256[] memory list)
+    {
+        if (o.terms == 0) return list;
+        uint256 last = IndexMap.lastAxis(index, o.reductionAxes);
+        uint256 length = o.reductionAxes.length == 0 ? 1 : o.reductionAxes[o.reductionAxes.length - 1];
+        uint256 count = 0;
+        unchecked {
+            do {
+                IndexMap.Run memory r = IndexMap.run(o.operands[0], index, last, length);
+                count += r.hi - r.lo;
+            } while (IndexMap.next(index, o.reductionAxes));
+            list = new uint256[](count);
+            count = 0;
+            do {
+                IndexMap.Run memory r = IndexMap.run(o.operands[0], index, last, length);
+                if (r.lo < r.hi) {
+                    _fill(list, count, count + r.hi - r.lo, base, o.operands[0].dtype, r.first, uint256(r.stride));
+                }
+                count += r.hi - r.lo;
+            } while (IndexMap.next(index, o.reductionAxes));
+        }
+    }
+
+    /// @dev Puts the elements at `offset`, `offset + stride` … into the places `[from, to)` of the list, which has them.
+    function _fill(
+        uint256[] memory list,
+        uint256 from,
+        uint256 to,
+        uint256 base,
+        uint256 dtype,
+        uint256 offset,
+        uint256 stride
+    ) private pure {
+        unchecked {
+            if (Tensor.sizeOf(dtype) != 4) {
+                for (; from < to; ++from) {
+                    list[from] = Elements.read(base, dtype, offset);
+                    offset += stride;
+                }
+                return;
+            }
+        }
+        assembly ("memory-safe") {
+            let source := add(base, shl(2, offset))
+            let step := shl(2, stride)
+            let end := add(list, shl(5, to))
+            for { let slot := add(list, shl(5, from)) } lt(slot, end) {} {
+                slot := add(slot, 32)
+                mstore(slot, shr(224, mload(source)))
+                source := add(source, step)
+            }
+        }
+    }
+
+    /// @param list element bits of the in-bounds terms.
+    function check(Operator memory o, uint256[] memory list, uint256 y) internal pure returns (bool) {
+        if (o.code == Rules.MAX_POOL) return maximum(list, y);
+        if (o.code == Rules.ARG_MAX) return argMaximum(o.operands[0].dtype, list, Elements.integer(o.dtype, y));
+        if (o.code == Rules.SUM) return sum(list, y);
+        return mean(list, o.params[0] == 0 ? list.length : o.terms, y);
+    }
+
+    /// @notice The sign of zero is free; with a NaN among the terms NaN is admitted too. The maximum of nothing is −∞.
+    function maximum(uint256[] memory list, uint256 y) internal pure returns (bool) {
+        uint256 greatest = Fp32.SIGN | Fp32.INFINITY;
+        bool nan = false;
+        for (uint256 i = 0; i < list.length; ++i) {
+            Fp32.Order order = Fp32.compare(list[i], greatest);
+            if (order == Fp32.Order.Greater) greatest = list[i];
+            else if (order == Fp32.Order.Unordered) nan = true;
+        }
+        return Fp32.isNan(y) ? nan : Fp32.sameValue(y, greatest);
+    }
+
+    /// @notice Whether `y` is the position of the first greatest term (0 when there is none but NaN) or of any NaN.
+    function argMaximum(uint256 dtype, uint256[] memory list, int256 y) internal pure returns (bool) {
+        uint256 position = 0;
+        bool some = false;
+        for (uint256 i = 0; i < list.length; ++i) {
+            if (dtype == Tensor.F32) {
+                if (Fp32.isNan(list[i])) {
+                    if (y == int256(i)) return true;
+                    continue;
+                }
+                if (some && Fp32.compare(list[i], list[position]) != Fp32.Order.Greater) continue;
+            } else if (some && Elements.integer(dtype, list[i]) <= Elements.integer(dtype, list[position])) {
+                continue;
+            }
+            (position, some) = (i, true);
+        }
+        return y == int256(position);
+    }
+
+    function sum(uint256[] memory list, uint256 y) internal pure returns (bool) {
+        return SumsMath.checkSum(_sums(list), list.length, y);
+    }
+
+    function mean(uint256[] memory list, uint256 divisor, uint256 y) internal pure returns (bool) {
+        return SumsMath.checkMean(_sums(list), list.length, divisor, y);
+    }
+
+    function _sums(uint256[] memory list) private pure returns (Sums memory sums) {
+        sums = SumsMath.empty();
+        SumsMath.values(sums, list);
+    }
+}

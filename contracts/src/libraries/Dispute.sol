@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {IDisputes} from "../interfaces/IDisputes.sol";
+import {Phase, Position, Tree} from "../types/Position.sol";
+import {Clock} from "./Clock.sol";
+import {Merkle} from "./Merkle.sol";
+
+/// @title The state machine of a dispute
+/// @notice Each function is one move: it checks what of the move depends on the game alone, and changes the game. Whose move it is,
+/// money, signatures and verdicts are the contract's. Mirrors `crates/protocol/src/dispute.rs`; PROTOCOL.md section 8.
+library Dispute {
+    /// @dev Levels that one answer goes down: eight nodes.
+    uint256 private constant STEP = 3;
+
+    /// @dev A deployment's terms.
+    struct Rules {
+        uint32 clock;
+        uint32 extension;
+        uint16 maxTurns;
+    }
+
+    struct Game {
+        bytes32 claim;
+        address challenger;
+        uint64 deadline;
+        uint32 count;
+        Position position;
+        uint32 challengerLeft;
+        uint32 workerLeft;
+        uint16 turns;
+        uint128 bond;
+        uint128 challengerCost;
+        uint128 workerCost;
+        /// keccak256 of the calldata that led to the present state.
+        bytes32 lastMove;
+    }
+
+    /// @notice What the next move has to name.
+    function digest(bytes32 dispute, Position memory p) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(dispute, p.moves, p.phase, p.tree, p.layer, p.node, p.depth, p.index, p.operator_, p.element)
+        );
+    }
+
+    function isLive(Phase phase) internal pure returns (bool) {
+        return phase >= Phase.Choosing && phase <= Phase.Defending;
+    }
+
+    function isWorkersTurn(Phase phase) internal pure returns (bool) {
+        return phase == Phase.Revealing || phase == Phase.Layering || phase == Phase.Defending;
+    }
+
+    /// @notice Turns that a walk to a leaf of a tree of `count` leaves takes.
+    function questions(uint256 count) internal pure returns (uint256) {
+        return (Merkle.depth(count) + STEP - 1) / STEP;
+    }
+
+    // ---- Moves of the challenger
+
+    /// @notice Begins at the root of the trace of `count` values.
+    function open(Game storage g, Rules memory rules, bytes32 traceRoot, uint32 count, uint256 timestamp) internal {
+        g.challengerLeft = rules.clock;
+        g.workerLeft = rules.clock;
+        g.position.moves = 1;
+        _enter(g, Tree.Trace, 0, count);
+        g.position.node = traceRoot;
+        g.position.phase = Phase.Choosing;
+        g.deadline = Clock.start(rules.clock, rules.extension, timestamp);
+    }
+
+    function ask(Game storage g, Rules memory rules, uint256 timestamp) internal {
+        Position storage p = g.position;
+        if (p.phase != Phase.Choosing) revert IDisputes.WrongPhase(p.phase);
+        if (p.depth == 0) revert IDisputes.AtLeaf();
+        _question(g, rules, Phase.Revealing, timestamp);
+    }
+
+    function descend(Game storage g, Rules memory rules, uint256 child, bytes32[] calldata children, uint256 timestamp)
+        internal
+    {
+        Position storage p = g.position;
+        if (p.phase != Phase.Picking) revert IDisputes.WrongPhase(p.phase);
+        uint256 step = _requireChildren(p, children);
+        if (child >= children.length) revert IDisputes.OutOfRange(children.length, child);
+        uint256 index = (uint256(p.index) << step) + child;
+        uint256 depth = p.depth - step;
+        // Nothing but filling lies beyond the count.
+        if (index << depth >= g.count) revert IDisputes.OutOfRange(g.count, index << depth);
+        p.node = children[child];
+        p.index = uint32(index);
+        p.depth = uint8(depth);
+        if (depth == 0) {
+            p.phase = Phase.Choosing;
+            p.moves++;
+        } else {
+            _question(g, rules, Phase.Revealing, timestamp);
+        }
+    }
+
+    function skip(Game storage g, uint256 index, bytes32 leaf, bytes32[] calldata proof) internal {
+        Position storage p = g.position;
+        _requireChoice(p);
+        if (p.depth == 0) revert IDisputes.AtLeaf();
+        if (index >= g.count) revert IDisputes.OutOfRange(g.count, index);
+        uint256 depth = p.depth;
+        uint256 below = index & ((1 << depth) - 1);
+        if (index >> depth != p.index || !Merkle.verify(p.node, leaf, below, 1 << depth, proof)) {
+            revert IDisputes.BadProof();
+        }
+        p.node = leaf;
+        p.index = uint32(index);
+        p.depth = 0;
+        p.phase = Phase.Choosing;
+        p.moves++;
+    }
+
+    /// @notice Goes to the root of a layer of `count` inner values: at once where it stands, else by asking for it.
+    function layer(
+        Game storage g,
+        Rules memory rules,
+        uint32 number,
+        uint32 count,
+        bool stands,
+        bytes32 root,
+        uint256 timestamp
+    ) internal {
+        Position storage p = g.position;
+        _requireChoice(p);
+        if (count == 0) revert IDisputes.NoInnerValues(number);
+        _enter(g, Tree.Layer, number, count);
+        if (stands) {
+            p.node = root;
+            p.phase = Phase.Choosing;
+            p.moves++;
+        } else {
+            p.node = bytes32(0);
+            _question(g, rules, Phase.Layering, timestamp);
+        }
+    }
+
+    function point(Game storage g, Rules memory rules, uint32 operator_, uint64 element, uint256 timestamp) internal {
+        Position storage p = g.position;
+        _requireChoice(p);
+        p.operator_ = operator_;
+        p.element = element;
+        _turn(g, rules, Phase.Defending, timestamp);
+    }
+
+    /// @notice The operator pointed at does not decode: the model is nobody's fault here.
+    function pointAtNothing(Game storage g) internal {
+        _requireChoice(g.position);
+        finish(g, Phase.Voided);
+    }
+
+    // ---- Moves of the worker
+
+    function reveal(Game storage g, Rules memory rules, bytes32[] calldata children, uint256 timestamp) internal {
+        Position storage p = g.position;
+        if (p.phase != Phase.Revealing) revert IDisputes.WrongPhase(p.phase);
+        _requireChildren(p, children);
+        _answered(g, rules, Phase.Picking, timestamp);
+    }
+
+    /// @notice The root may stand since another dispute's answer, and this one's clock have run out meanwhile.
+    function answerLayer(Game storage g, Rules memory rules, bytes32 root, uint256 timestamp) internal {
+        Position storage p = g.position;
+        if (p.phase != Phase.Layering) revert IDisputes.WrongPhase(p.phase);
+        p.node = root;
+        _answered(g, rules, Phase.Choosing, timestamp);
+    }
+
+    // ---- Ends
+
+    function finish(Game storage g, Phase outcome) internal {
+        g.position.phase = outcome;
+        g.position.moves++;
+    }
+
+    // ---- Inside
+
+    function _requireChoice(Position storage p) private view {
+        if (p.phase != Phase.Choosing && p.phase != Phase.Picking) revert IDisputes.WrongPhase(p.phase);
+    }
+
+    /// @dev Checks that `children` are the node's descendants; returns how many levels they are below it.
+    function _requireChildren(Position storage p, bytes32[] calldata children) private view returns (uint256 step) {
+        step = p.depth < STEP ? p.depth : STEP;
+        if (children.length != 1 << step) revert IDisputes.WrongCount(1 << step, children.length);
+        bytes32 node = Merkle.root(children);
+        if (node != p.node) revert IDisputes.WrongNode(p.node, node);
+    }
+
+    function _enter(Game storage g, Tree tree, uint32 number, uint32 count) private {
+        Position storage p = g.position;
+        p.tree = tree;
+        p.layer = number;
+        p.depth = uint8(Merkle.depth(count));
+        p.index = 0;
+        g.count = count;
+    }
+
+    /// @dev A question about commitments leaves the worker a turn for the one about an element.
+    function _question(Game storage g, Rules memory rules, Phase phase, uint256 timestamp) private {
+        if (g.turns + 1 >= rules.maxTurns) revert IDisputes.OutOfTurns(rules.maxTurns);
+        _turn(g, rules, phase, timestamp);
+    }
+
+    /// @dev The worker's turn begins.
+    function _turn(Game storage g, Rules memory rules, Phase phase, uint256 timestamp) private {
+        g.challengerLeft = Clock.stop(g.deadline, timestamp);
+        g.deadline = Clock.start(g.workerLeft, rules.extension, timestamp);
+        g.turns++;
+        g.position.phase = phase;
+        g.position.moves++;
+    }
+
+    /// @dev The challenger's turn begins.
+    function _answered(Game storage g, Rules memory rules, Phase phase, uint256 timestamp) private {
+        g.workerLeft = Clock.stop(g.deadline, timestamp);
+        g.deadline = Clock.start(g.challengerLeft, rules.extension, timestamp);
+        g.position.phase = phase;
+        g.position.moves++;
+    }
+}

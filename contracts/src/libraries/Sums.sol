@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {Fp32} from "./Fp32.sol";
+import {Wide, WideMath} from "./Wide.sol";
+
+/// @notice Exact sums of the terms of one element.
+struct Sums {
+    /// Memory address of eight words: lane `i` of the positive terms counts units of 2^(128·i − 300), then those of the negative.
+    uint256 lanes;
+    /// A term is +∞, −∞.
+    bool plus;
+    bool minus;
+    /// A term is NaN, so every engine's result is.
+    bool nan;
+    /// A factor that is not finite may have been multiplied by a padding zero.
+    bool nanAllowed;
+}
+
+/// @title Exact sums, and the error that any order of summation can make
+/// @notice Mirrors `crates/protocol/src/leaf/contraction.rs`, which explains the rule; derivation in `docs/envelopes.md`.
+library SumsMath {
+    /// 1/u.
+    uint256 private constant UNIT = 1 << 24;
+    /// The least magnitude that rounds to infinity, in units of 2^-300, is this shifted by 403.
+    uint256 private constant OVERFLOW = (1 << 25) - 1;
+
+    /// @dev How many roundings there may be: on any term's way into the result, into the sum before it is divided; how many may
+    /// underflow inexactly, times the divisor; and the divisor.
+    struct Rule {
+        uint256 roundings;
+        uint256 sumRoundings;
+        uint256 underflows;
+        uint256 divisor;
+    }
+
+    function empty() internal pure returns (Sums memory sums) {
+        uint256 lanes;
+        assembly ("memory-safe") {
+            lanes := mload(0x40)
+            mstore(0x40, add(lanes, 256))
+            calldatacopy(lanes, calldatasize(), 256)
+        }
+        sums.lanes = lanes;
+    }
+
+    /// @notice Adds `count` products of fp32 numbers, big-endian in memory from `a` and `b` on, `strideA` and `strideB` bytes apart.
+    function products(Sums memory sums, uint256 a, uint256 b, uint256 strideA, uint256 strideB, uint256 count)
+        internal
+        pure
+    {
+        uint256 lanes = sums.lanes;
+        uint256 special = 0;
+        assembly ("memory-safe") {
+            // What the lanes hold is kept beyond the free memory: an infinity or NaN is seen only on the way.
+            let kept := mload(0x40)
+            mcopy(kept, lanes, 256)
+            let from := a
+            let other := b
+            for { let left := count } left { left := sub(left, 1) } {
+                let x := shr(224, mload(from))
+                let y := shr(224, mload(other))
+                let lane := add(lanes, shl(7, shr(31, xor(x, y))))
+                let e := and(shr(23, x), 0xff)
+                let f := and(shr(23, y), 0xff)
+                // Bit 8 of either is set by an exponent of 255.
+                special := or(special, or(add(e, 1), add(f, 1)))
+                // A subnormal has no leading bit, and the exponent of the least normal.
+                x := mul(or(and(x, 0x7fffff), shl(23, gt(e, 0))), or(and(y, 0x7fffff), shl(23, gt(f, 0))))
+                e := add(add(e, iszero(e)), add(f, iszero(f)))
+                lane := add(lane, shl(5, shr(7, e)))
+                mstore(lane, add(mload(lane), shl(and(e, 127), x)))
+                from := add(from, strideA)
+                other := add(other, strideB)
+            }
+            special := and(special, 256)
+            if special { mcopy(lanes, kept, 256) }
+        }
+        if (special == 0) return;
+        unchecked {
+            for (uint256 i = 0; i < count; ++i) {
+                _product(sums, _load(a + i * strideA), _load(b + i * strideB));
+            }
+        }
+    }
+
+    /// @notice Adds one fp32 number.
+    function value(Sums memory sums, uint256 x) internal pure {
+        if (Fp32.isFinite(x)) {
+            (uint256 exponent, uint256 significand) = Fp32.parts(x);
+            unchecked {
+                _add(sums, x >> 31, significand, exponent + 150);
+            }
+            return;
+        }
+        if (Fp32.isNan(x)) sums.nan = true;
+        else if (x >> 31 == 0) sums.plus = true;
+        else sums.minus = true;
+    }
+
+    /// @notice Adds fp32 numbers.
+    function values(Sums memory sums, uint256[] memory list) internal pure {
+        uint256 lanes = sums.lanes;
+        uint256 special = 0;
+        assembly ("memory-safe") {
+            // As in `products`.
+            let kept := mload(0x40)
+            mcopy(kept, lanes, 256)
+            let end := add(list, shl(5, mload(list)))
+            for { let slot := list } lt(slot, end) {} {
+                slot := add(slot, 32)
+                let x := mload(slot)
+                let lane := add(lanes, shl(7, shr(31, x)))
+                let e := and(shr(23, x), 0xff)
+                special := or(special, add(e, 1))
+                x := or(and(x, 0x7fffff), shl(23, gt(e, 0)))
+                e := add(add(e, iszero(e)), 150)
+                lane := add(lane, shl(5, shr(7, e)))
+                mstore(lane, add(mload(lane), shl(and(e, 127), x)))
+            }
+            special := and(special, 256)
+            if special { mcopy(lanes, kept, 256) }
+        }
+        if (special == 0) return;
+        for (uint256 i = 0; i < list.length; ++i) {
+            value(sums, list[i]);
+        }
+    }
+
+    function checkContraction(Sums memory sums, uint256 products_, uint256 values_, uint256 y)
+        internal
+        pure
+        returns (bool)
+    {
+        unchecked {
+            uint256 roundings = products_ + values_;
+            return _check(sums, Rule(roundings, roundings, roundings, 1), y);
+        }
+    }
+
+    function checkSum(Sums memory sums, uint256 terms, uint256 y) internal pure returns (bool) {
+        unchecked {
+            uint256 roundings = terms == 0 ? 0 : terms - 1;
+            return _check(sums, Rule(roundings, roundings, 0, 1), y);
+        }
+    }
+
+    /// @notice The mean of nothing is NaN or 0.
+    function checkMean(Sums memory sums, uint256 terms, uint256 divisor, uint256 y) internal pure returns (bool) {
+        if (divisor == 0) return Fp32.isNan(y) || Fp32.isZero(y);
+        unchecked {
+            uint256 roundings = terms == 0 ? 0 : terms - 1;
+            return _check(sums, Rule(roundings + 2, roundings, divisor, divisor), y);
+        }
+    }
+
+    function _check(Sums memory sums, Rule memory rule, uint256 y) private pure returns (bool) {
+        if (sums.nan || (sums.plus && sums.minus)) return Fp32.isNan(y);
+        Wide memory positive = WideMath.fromLanes(sums.lanes);
+        Wide memory negative = WideMath.fromLanes(sums.lanes + 128);
+        bool infinite = sums.plus || sums.minus;
+        if (Fp32.isFinite(y)) return !infinite && _finite(rule, positive, negative, y);
+        if (Fp32.isNan(y)) {
+            return sums.nanAllowed
+                || ((sums.plus || _overflows(rule, positive)) && (sums.minus || _overflows(rule, negative)));
+        }
+        // Once there is an infinite term, the other sign can only come in as NaN.
+        if (y == Fp32.INFINITY) return infinite ? sums.plus : _overflows(rule, positive);
+        return infinite ? sums.minus : _overflows(rule, negative);
+    }
+
+    /// @dev `|ŷ·divisor − S|·(2^24 − k) ≤ k·A + j·2^24·η`.
+    function _finite(Rule memory rule, Wide memory positive, Wide memory negative, uint256 y)
+        private
+        pure
+        returns (bool)
+    {
+        unchecked {
+            (uint256 exponent, uint256 significand) = Fp32.parts(y);
+            Wide memory result = WideMath.shifted(significand * rule.divisor, exponent + 150);
+            Wide memory miss = y & Fp32.SIGN == 0
+                ? WideMath.distance(positive, WideMath.add(negative, result))
+                : WideMath.distance(negative, WideMath.add(positive, result));
+            miss = WideMath.times(miss, UNIT - rule.roundings);
+            Wide memory bound = WideMath.times(WideMath.add(positive, negative), rule.roundings);
+            bound = WideMath.add(bound, WideMath.shifted(rule.underflows * UNIT, 150));
+            return !WideMath.less(bound, miss);
+        }
+    }
+
+    /// @dev Whether terms of one sign can add up to infinity.
+    function _overflows(Rule memory rule, Wide memory sum) private pure returns (bool) {
+        unchecked {
+            Wide memory most = WideMath.times(WideMath.add(sum, WideMath.shifted(rule.underflows, 150)), UNIT);
+            Wide memory limit = WideMath.times(WideMath.shifted(OVERFLOW, 403), UNIT - rule.sumRoundings);
+            return !WideMath.less(most, limit);
+        }
+    }
+
+    function _product(Sums memory sums, uint256 a, uint256 b) private pure {
+        uint256 negative = (a ^ b) >> 31;
+        if (Fp32.isFinite(a) && Fp32.isFinite(b)) {
+            (uint256 ea, uint256 ma) = Fp32.parts(a);
+            (uint256 eb, uint256 mb) = Fp32.parts(b);
+            unchecked {
+                _add(sums, negative, ma * mb, ea + eb);
+            }
+            return;
+        }
+        if (Fp32.isNan(a) || Fp32.isNan(b) || Fp32.isZero(a) || Fp32.isZero(b)) sums.nan = true;
+        else if (negative == 0) sums.plus = true;
+        else sums.minus = true;
+    }
+
+    function _add(Sums memory sums, uint256 negative, uint256 significand, uint256 exponent) private pure {
+        uint256 lanes = sums.lanes;
+        assembly ("memory-safe") {
+            let lane := add(add(lanes, shl(7, negative)), shl(5, shr(7, exponent)))
+            mstore(lane, add(mload(lane), shl(and(exponent, 127), significand)))
+        }
+    }
+
+    function _load(uint256 from) private pure returns (uint256 x) {
+        assembly ("memory-safe") {
+            x := shr(224, mload(from))
+        }
+    }
+}

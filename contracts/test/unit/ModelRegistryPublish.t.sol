@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
+import {Base} from "../Base.sol";
+import {Toy} from "../toy/Toy.sol";
+
+contract ModelRegistryPublishTest is Base {
+    function refuse(IModelRegistry.Header memory h, bytes memory io, bytes memory reason) private {
+        vm.expectRevert(reason);
+        vm.prank(publisher);
+        registry.publish(h, io, "", bytes32(0), PRICE);
+    }
+
+    function refuseIo(bytes memory io, uint256 offset) private {
+        refuse(header(), io, abi.encodeWithSelector(IModelRegistry.BadIo.selector, offset));
+    }
+
+    function test_refusesTheSameModelOfTheSamePublisher() public {
+        refuse(header(), Toy.io(), abi.encodeWithSelector(IModelRegistry.AlreadyPublished.selector, model));
+    }
+
+    function test_refusesAnotherProfile() public {
+        IModelRegistry.Header memory h = header();
+        h.profile++;
+        refuse(h, Toy.io(), abi.encodeWithSelector(IModelRegistry.BadProfile.selector, Toy.PROFILE, h.profile));
+    }
+
+    function test_refusesCountsThatContradict() public {
+        for (uint256 i; i < 4; i++) {
+            IModelRegistry.Header memory h = header();
+            if (i == 0) h.operators = 0;
+            if (i == 1) h.layers = 0;
+            if (i == 2) h.layers = h.operators + 1;
+            if (i == 3) h.traceValues = h.operators + 1;
+            refuse(
+                h,
+                Toy.io(),
+                abi.encodeWithSelector(IModelRegistry.BadCounts.selector, h.operators, h.traceValues, h.layers)
+            );
+        }
+    }
+
+    function test_refusesIoThatIsNotCanonical() public {
+        bytes memory one = abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(4));
+        refuseIo("", 0);
+        refuseIo(abi.encodePacked(uint8(0), one), 0);
+        refuseIo(abi.encodePacked(one, uint8(0)), 7);
+        refuseIo(one, 7);
+        refuseIo(abi.encodePacked(one, uint8(33)), 7);
+        refuseIo(abi.encodePacked(one, one, uint8(0)), 14);
+        refuseIo(abi.encodePacked(uint8(1), uint8(3), uint8(0), one), 1);
+        refuseIo(abi.encodePacked(uint8(1), uint8(1), uint8(9), new bytes(36), one), 1);
+        refuseIo(abi.encodePacked(one, uint8(1), uint8(1), uint8(1), uint24(1)), 8);
+        refuseIo(abi.encodePacked(one, uint8(1), uint8(1)), 8);
+    }
+
+    function test_refusesTensorsBeyondTwoGibibytes() public {
+        bytes memory one = abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(4));
+        refuseIo(abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(1 << 29) + 1, one), 1);
+        refuseIo(abi.encodePacked(uint8(2), uint8(2), uint8(1), uint32(1 << 31), uint8(2), uint8(0), one), 7);
+        uint32 max = type(uint32).max;
+        refuseIo(abi.encodePacked(uint8(1), uint8(7), uint8(8), max, max, max, max, max, max, max, max, one), 1);
+    }
+
+    function test_takesLargestAndEmptyTensors() public {
+        bytes memory one = abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(4));
+        bytes32 large = publish(header(), abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(1 << 29), one));
+        vm.assertEq(registry.modelOf(large).inputBytes, 1 << 31);
+        uint32 max = type(uint32).max;
+        bytes32 empty = publish(header(), abi.encodePacked(uint8(1), uint8(1), uint8(3), max, uint32(0), max, one));
+        vm.assertEq(registry.modelOf(empty).inputBytes, 0);
+    }
+
+    function test_unknownModelHasNothing() public {
+        vm.assertFalse(registry.isPublished(bytes32(0)));
+        vm.expectRevert(abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, bytes32(0)));
+        registry.modelOf(bytes32(0));
+        vm.expectRevert(abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, bytes32(0)));
+        registry.ioOf(bytes32(0));
+    }
+
+    function test_publishes() public {
+        IModelRegistry.Header memory h = header();
+        bytes32 expected = keccak256(
+            abi.encode(
+                keccak256("touchstone.model.1"),
+                uint256(1),
+                stranger,
+                h.planRoot,
+                h.weightsRoot,
+                uint256(24),
+                uint256(3),
+                uint256(20),
+                uint256(3),
+                uint64(0x08040000),
+                keccak256(Toy.io())
+            )
+        );
+        vm.expectEmit(address(registry));
+        emit IModelRegistry.Published(expected, stranger, keccak256("file"), h, Toy.io(), "uri", 7);
+        vm.prank(stranger);
+        bytes32 id = registry.publish(h, Toy.io(), "uri", keccak256("file"), 7);
+
+        vm.assertEq(id, expected);
+        vm.assertNotEq(id, model);
+        vm.assertTrue(registry.isPublished(id));
+        vm.assertEq(registry.ioOf(id), Toy.io());
+        IModelRegistry.Model memory m = registry.modelOf(id);
+        vm.assertEq(m.publisher, stranger);
+        vm.assertEq(m.price, 7);
+        vm.assertEq(m.inputs, 2);
+        vm.assertEq(m.outputs, 1);
+        vm.assertEq(m.inputBytes, Toy.INPUT_BYTES);
+        vm.assertEq(m.outputBytes, Toy.OUTPUT_BYTES);
+        vm.assertEq(keccak256(abi.encode(m.header)), keccak256(abi.encode(h)));
+    }
+}

@@ -1,0 +1,199 @@
+//! Library functions: |ŷ − f(x)| ≤ 2·k_rel·u·|f(x)| + k_abs·u·s + η. Mirrors `leaf/Bounded.sol`.
+//!
+//! u = 2^-24. The scale s of the absolute term is 1 for Erf, Tanh and Sigmoid, 2|x| for GELU, |x| for its tanh form, 0 for Exp; η is
+//! 2^-150 where s may vanish, 0 elsewhere (`docs/envelopes.md#bounded`). Every f here has the sign of x or is positive, so the rule
+//! is held on |f|, with y's sign turned along.
+
+use alloy_primitives::{U256, U512};
+
+use super::fixed::{self, ONE, OVERFLOW, Q, Real};
+use super::{Profile, elementary, share};
+use crate::check::Check;
+use crate::descriptor::Code;
+
+/// −log2 of η: a result below 2^-126 is rounded once, to a multiple of 2^-149.
+const ETA: i32 = 150;
+
+/// |f| in [lo, hi], in units that the caller chooses, and what the rule adds to 2·k_rel·u·|f|, in 2^-24 of the unit.
+struct Target {
+    lo: U256,
+    hi: U256,
+    slack: U256,
+}
+
+/// Whether `y` is a value of function `code` at `x`. Codes that are no bounded function have no rule here: outside.
+pub fn bounded(code: Code, profile: u64, x: u32, y: u32) -> Check {
+    let profile = Profile::of(profile);
+    if fixed::is_nan(x) || fixed::is_nan(y) {
+        // GELU at ±∞ is NaN in engines that form ∞ · 0 on the way.
+        let limit = fixed::is_infinite(x) && matches!(code, Code::Gelu | Code::GeluTanh);
+        return Check::exact(fixed::is_nan(y) && (fixed::is_nan(x) || limit));
+    }
+    match code {
+        Code::Erf | Code::Tanh | Code::Sigmoid => saturating(code, profile, x, y),
+        Code::Gelu | Code::GeluTanh => gelu(code, profile, x, y),
+        Code::Exp => exp(profile, x, y),
+        _ => Check::OUTSIDE,
+    }
+}
+
+/// Erf, Tanh, Sigmoid: units of 2^-96.
+fn saturating(code: Code, profile: Profile, x: u32, y: u32) -> Check {
+    let negative = x >> 31 == 1;
+    let f = if fixed::is_infinite(x) {
+        let one = if code == Code::Sigmoid && negative {
+            U256::ZERO
+        } else {
+            ONE
+        };
+        elementary::Interval { lo: one, hi: one }
+    } else {
+        let a = elementary::magnitude(fixed::decode(x));
+        match code {
+            Code::Erf => elementary::erf(a, false),
+            Code::Tanh => elementary::tanh(a),
+            _ => elementary::sigmoid(a, U256::ONE, negative),
+        }
+    };
+    if fixed::is_infinite(y) {
+        return Check::OUTSIDE;
+    }
+    let value = turned(fixed::decode(y), negative && code != Code::Sigmoid);
+    let slack = U256::from(profile.k_abs) << Q as usize;
+    hold(
+        profile,
+        Target {
+            lo: f.lo,
+            hi: f.hi,
+            slack,
+        },
+        value,
+        value.exponent + Q,
+        false,
+    )
+}
+
+/// The two forms of GELU, x times a factor in [0, 1]: units of 2^(e-96), x = ±m · 2^e.
+fn gelu(code: Code, profile: Profile, x: u32, y: u32) -> Check {
+    let negative = x >> 31 == 1;
+    if fixed::is_infinite(x) {
+        // f(+∞) = +∞; f(−∞) = 0. Engines that multiply ∞ by what cancels to 0 give NaN, which is dealt with above.
+        return Check::exact(if negative { y << 1 == 0 } else { y == fixed::INFINITY });
+    }
+    let real = fixed::decode(x);
+    let a = elementary::magnitude(real);
+    let gate = if code == Code::Gelu {
+        elementary::gelu_gate(a, negative)
+    } else {
+        elementary::gelu_tanh_gate(a, negative)
+    };
+    let m = U256::from(real.mantissa);
+    let unit = real.exponent - Q;
+    // k_abs · u · s in 2^-24 units, s = 2|x| or |x|, and η.
+    let scale = if code == Code::Gelu { Q + 1 } else { Q };
+    let slack = ((U256::from(profile.k_abs) * m) << scale as usize) + fixed::ceil(U256::ONE, 24 - ETA - unit);
+    // x · (1 + erf) may overflow before it is halved.
+    let infinite = fixed::is_infinite(y);
+    let half = Real {
+        negative: y >> 31 == 1,
+        exponent: OVERFLOW.exponent - 1,
+        ..OVERFLOW
+    };
+    let value = turned(if infinite { half } else { fixed::decode(y) }, negative);
+    hold(
+        profile,
+        Target {
+            lo: m * gate.lo,
+            hi: m * gate.hi,
+            slack,
+        },
+        value,
+        value.exponent - unit,
+        infinite,
+    )
+}
+
+/// Exp: units of 2^(k-96), e^x in [2^k, 2^(k+1)].
+fn exp(profile: Profile, x: u32, y: u32) -> Check {
+    let negative = x >> 31 == 1;
+    let infinite = fixed::is_infinite(y);
+    let a = if fixed::is_infinite(x) {
+        elementary::EXP_LIMIT
+    } else {
+        elementary::magnitude(fixed::decode(x))
+    };
+    if a >= elementary::EXP_LIMIT && !negative {
+        // Above 2^184 only +∞ is near.
+        return Check::exact(y == fixed::INFINITY);
+    }
+    let (lo, hi, k) = if a >= elementary::EXP_LIMIT {
+        (U256::ZERO, ONE, -184)
+    } else {
+        let (m, k) = if negative {
+            elementary::exp_negative(a)
+        } else {
+            elementary::exp_positive(a)
+        };
+        (
+            m - elementary::EXP_ERROR,
+            m + elementary::EXP_ERROR,
+            if negative { -k } else { k },
+        )
+    };
+    let unit = k - Q;
+    let slack = fixed::ceil(U256::ONE, 24 - ETA - unit);
+    let value = if infinite {
+        Real {
+            negative: y >> 31 == 1,
+            ..OVERFLOW
+        }
+    } else {
+        fixed::decode(y)
+    };
+    hold(
+        profile,
+        Target { lo, hi, slack },
+        value,
+        value.exponent - unit,
+        infinite,
+    )
+}
+
+/// `y` with its sign turned when `turn`.
+fn turned(y: Real, turn: bool) -> Real {
+    Real {
+        negative: y.negative != turn,
+        ..y
+    }
+}
+
+/// Holds y = ±mantissa · 2^shift units against the target; `infinite`: y stands for everything from there on.
+///
+/// The rule's two ends rise with |f|, so lo decides below and hi above. Sizes: |f| < 2^122 units, slack < 2^160; beyond 2^200
+/// units y is outside, as 2^200 exceeds |f| and what the rule adds, 2^136 units.
+fn hold(profile: Profile, f: Target, y: Real, shift: i32, infinite: bool) -> Check {
+    let mantissa = U256::from(y.mantissa);
+    if !mantissa.is_zero() && shift > 200 {
+        return Check::OUTSIDE;
+    }
+    let relative = U256::from(2 * profile.k_rel);
+    let (y_lo, y_hi) = (fixed::floor(mantissa, shift), fixed::ceil(mantissa, shift));
+    let below = relative * f.lo + f.slack;
+    let above = relative * f.hi + f.slack;
+    let inside = if y.negative && !mantissa.is_zero() {
+        !infinite && (f.lo + y_lo) << 24 <= below
+    } else {
+        (infinite || (y_hi << 24) + below >= f.lo << 24) && y_lo << 24 <= (f.hi << 24) + above
+    };
+    let centre = (f.lo + f.hi) >> 1_usize;
+    let error = if y.negative {
+        centre + y_lo
+    } else {
+        centre.abs_diff(y_lo)
+    };
+    let error = if infinite && inside { U256::ZERO } else { error };
+    Check {
+        inside,
+        share: share(U512::from(error) << 24, U512::from(relative * centre + f.slack), inside),
+    }
+}

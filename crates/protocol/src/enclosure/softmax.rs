@@ -1,0 +1,200 @@
+//! Softmax, shifted by the row's maximum. Mirrors `leaf/Softmax.sol`; derived in `docs/envelopes.md#softmax`.
+//!
+//! With t = max − x ≥ 0: ê ∈ [e^-t(1 − tu)(1 − b), e^-t(1 + b)/(1 − tu) + 2^-150], b = 2·k_rel·u, and 0 when that may be below
+//! 2^-126; then ŷ = ê/(ê + R) up to m + 1 roundings (m terms that are not negligible: m − 1 additions, a quotient or a reciprocal
+//! and a product), and 2^-150 when ŷ is subnormal. R is the sum over the other terms, so ê counts the same above and below.
+
+use alloy_primitives::{I256, U256, U512, uint};
+
+use super::elementary::{self, EXP_ERROR};
+use super::fixed::{self, ONE};
+use super::{Profile, share};
+use crate::check::Check;
+
+/// The longest row that is judged; a longer one convicts nobody (compile refuses it, no witness holds it).
+pub const MAX_SOFTMAX_ROW: usize = 1 << 13;
+
+/// Terms this far below the maximum, 104 in Q96, are negligible: e^-104 < 2^-150.
+const NEGLIGIBLE: U256 = uint!(8239728901483491109728570834944_U256);
+/// What stands for −∞: below every number by more than [`NEGLIGIBLE`].
+const MINUS_INFINITY: I256 = I256::from_raw(U256::from_limbs([0, 0, 0, 0xc000_0000_0000_0000]));
+
+/// One term e^-t: `[lo, hi] · 2^(-96-k)`, with `mid` between.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    lo: U256,
+    mid: U256,
+    hi: U256,
+    k: i32,
+    /// Whether the term's additions count as roundings.
+    counted: bool,
+}
+
+impl Term {
+    /// The term at distance t (Q96, within two units) below the maximum.
+    fn new(k_rel: u64, t: U256) -> Self {
+        if t >= NEGLIGIBLE {
+            // Below 2^-149·(1 + 16u) with the library function's η, so at most 2^-149.
+            return Self {
+                lo: U256::ZERO,
+                mid: U256::ZERO,
+                hi: ONE << 1,
+                k: 150,
+                counted: false,
+            };
+        }
+        let (m, k) = elementary::exp_negative(t);
+        // tu + b in 2^-56: (1 − tu)(1 − b) ≥ 1 − tu − b and (1 + b)/(1 − tu) ≤ 1/(1 − tu − b). Two for the floor and t's error.
+        let width = (t >> 64) + U256::from(2 + ((2 * k_rel) << 32));
+        let rest = (U256::ONE << 56) - width;
+        let lo = ((m - EXP_ERROR) * rest) >> 56;
+        // Exponentials below 2^-126 may be flushed.
+        let lo = if k > 126 || (k == 126 && lo < ONE) {
+            U256::ZERO
+        } else {
+            lo
+        };
+        let eta = if k > 54 {
+            U256::ONE << (k - 54) as usize
+        } else {
+            U256::ZERO
+        };
+        let hi = ((m + EXP_ERROR) << 56) / rest + U256::ONE + eta;
+        Self {
+            lo,
+            mid: m,
+            hi,
+            k,
+            counted: true,
+        }
+    }
+
+    /// Lower end in Q96, rounded down.
+    fn down(&self) -> U256 {
+        self.lo >> self.k as usize
+    }
+
+    /// Upper end in Q96, rounded up by more than the η that a shift may drop.
+    fn up(&self) -> U256 {
+        (self.hi >> self.k as usize) + U256::from(2)
+    }
+}
+
+/// A row prepared for the checks of its places.
+#[derive(Clone, Debug)]
+pub struct SoftmaxRow {
+    terms: Vec<Term>,
+    /// Sums of the terms' lower and upper ends, Q96.
+    down: U256,
+    up: U256,
+    /// Roundings on the way from the exponentials to a result.
+    roundings: u64,
+    /// A NaN, +∞ or nothing but −∞ in the row: every result is NaN.
+    undefined: bool,
+    too_long: bool,
+}
+
+impl SoftmaxRow {
+    /// Prepares the row of bits `row`.
+    pub fn new(profile: u64, row: &[u32]) -> Self {
+        let mut prepared = Self {
+            terms: Vec::new(),
+            down: U256::ZERO,
+            up: U256::ZERO,
+            roundings: 1,
+            undefined: false,
+            too_long: row.len() > MAX_SOFTMAX_ROW,
+        };
+        if prepared.too_long {
+            return prepared;
+        }
+        let values: Vec<I256> = row.iter().map(|&x| signed(x)).collect();
+        let maximum = values.iter().copied().max().unwrap_or(MINUS_INFINITY);
+        prepared.undefined = maximum == MINUS_INFINITY || row.iter().any(|&x| fixed::is_nan(x) || x == fixed::INFINITY);
+        if prepared.undefined {
+            return prepared;
+        }
+        let k_rel = Profile::of(profile).k_rel;
+        for value in values {
+            let term = Term::new(k_rel, (maximum - value).into_raw());
+            prepared.down += term.down();
+            prepared.up += term.up();
+            prepared.roundings += u64::from(term.counted);
+            prepared.terms.push(term);
+        }
+        prepared
+    }
+
+    /// Holds `y`, the result at `place`. A place beyond the row convicts nobody.
+    pub fn check(&self, place: usize, y: u32) -> Check {
+        if self.undefined {
+            return Check::exact(fixed::is_nan(y));
+        }
+        let Some(term) = self.terms.get(place) else {
+            return Check::INSIDE;
+        };
+        let zero = y << 1 == 0;
+        if !fixed::is_finite(y) || (y >> 31 == 1 && !zero) {
+            return Check::OUTSIDE;
+        }
+        let y = fixed::decode(y);
+        let twice = U256::from(2 * y.mantissa);
+        // A subnormal result is off by up to half of its last place.
+        let half = U256::from(u64::from(y.exponent == -149));
+        let shift = y.exponent - 1 + term.k;
+        let kept = (U256::ONE << 24) - U256::from(self.roundings);
+        // ŷ ≤ hi / (hi + the others at least), and their negligible additions take off less than a unit.
+        let least = (term.hi >> term.k as usize) + (self.down - term.down()) - U256::ONE;
+        let above = twice.saturating_sub(half);
+        let not_above = fixed::at_most(above * least * kept, shift, term.hi, 24);
+        let most = term.down() + (self.up - term.up()) + U256::from(2);
+        let below = twice + half;
+        let not_below = fixed::at_most(term.lo * kept, 0, below * most, shift + 24);
+        let inside = not_above && not_below;
+        Check {
+            inside,
+            share: self.share(term, y, least, most, kept, inside),
+        }
+    }
+
+    fn share(&self, term: &Term, y: fixed::Real, least: U256, most: U256, kept: U256, inside: bool) -> u64 {
+        // Quotients with 100 bits below those of the term; results in units of 2^(-k-100).
+        let quotient = |a: U256, b: U256| -> U256 {
+            let wide: U512 = (U512::from(a) << 100) / U512::from(b).max(U512::ONE);
+            U256::from_limbs_slice(&wide.as_limbs()[..4])
+        };
+        let unit = -term.k - 100;
+        let centre = quotient(term.mid, (least + most) >> 1);
+        // A result of 2 and more is outside by any measure.
+        if y.mantissa != 0 && y.exponent - unit > 220 {
+            return u64::MAX;
+        }
+        let value = fixed::floor(U256::from(y.mantissa), y.exponent - unit);
+        let half = if y.exponent == -149 {
+            fixed::ceil(U256::ONE, -150 - unit)
+        } else {
+            U256::ZERO
+        };
+        let bound = if value > centre {
+            quotient(term.hi << 24, least * kept).saturating_sub(centre) + half
+        } else {
+            centre.saturating_sub(quotient(term.lo * kept, most << 24)) + half
+        };
+        share(U512::from(value.abs_diff(centre)), U512::from(bound), inside)
+    }
+}
+
+/// The value in Q96, truncated toward zero; −∞ as [`MINUS_INFINITY`].
+fn signed(x: u32) -> I256 {
+    if fixed::is_infinite(x) {
+        return MINUS_INFINITY;
+    }
+    let real = fixed::decode(x);
+    let value = I256::from_raw(elementary::magnitude(real));
+    if real.negative { -value } else { value }
+}
+
+/// Holds `y` against element `place` of the softmax of `row`; all are bits of binary32.
+pub fn softmax(profile: u64, row: &[u32], place: usize, y: u32) -> Check {
+    SoftmaxRow::new(profile, row).check(place, y)
+}

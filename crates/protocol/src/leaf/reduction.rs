@@ -1,0 +1,142 @@
+//! Maxima over the terms of one element. (Sums and means are [`super::contraction::Sums`].)
+
+use std::cmp::Ordering;
+
+use crate::check::Check;
+use crate::descriptor::Dtype;
+use crate::fp32;
+
+/// Negative infinity, the maximum of nothing.
+const LEAST: u32 = fp32::SIGN | fp32::INFINITY;
+
+/// Greatest of fp32 terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maximum {
+    greatest: u32,
+    nan: bool,
+}
+
+impl Default for Maximum {
+    fn default() -> Self {
+        Self {
+            greatest: LEAST,
+            nan: false,
+        }
+    }
+}
+
+impl Maximum {
+    /// Takes one term.
+    #[inline]
+    pub fn value(&mut self, x: u32) {
+        match fp32::compare(x, self.greatest) {
+            None => self.nan = true,
+            Some(Ordering::Greater) => self.greatest = x,
+            Some(_) => {}
+        }
+    }
+
+    /// Holds `y` against the maximum: the sign of zero is free, and with a NaN among the terms NaN is admitted too.
+    pub fn check(&self, y: u32) -> Check {
+        Check::exact(if fp32::is_nan(y) {
+            self.nan
+        } else {
+            fp32::same_value(y, self.greatest)
+        })
+    }
+}
+
+/// Position of the greatest term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArgMaximum {
+    dtype: Dtype,
+    position: u64,
+    /// The greatest so far, once there is one.
+    greatest: Option<u64>,
+    claimed: i64,
+    claimed_is_nan: bool,
+}
+
+impl ArgMaximum {
+    /// For terms of `dtype` (f32, i32 or i64), to be held against the claimed position.
+    pub fn new(dtype: Dtype, claimed: i64) -> Self {
+        Self {
+            dtype,
+            position: 0,
+            greatest: None,
+            claimed,
+            claimed_is_nan: false,
+        }
+    }
+
+    /// Takes the term at `position`, in order.
+    #[inline]
+    pub fn value(&mut self, position: u64, x: u64) {
+        if self.dtype == Dtype::F32 && fp32::is_nan(x as u32) {
+            self.claimed_is_nan |= self.claimed == position as i64;
+            return;
+        }
+        let greater = match (self.dtype, self.greatest) {
+            (_, None) => true,
+            (Dtype::F32, Some(greatest)) => fp32::compare(x as u32, greatest as u32) == Some(Ordering::Greater),
+            (Dtype::I32, Some(greatest)) => x as i32 > greatest as i32,
+            (Dtype::I64 | Dtype::U8 | Dtype::Bool, Some(greatest)) => x as i64 > greatest as i64,
+        };
+        if greater {
+            (self.position, self.greatest) = (position, Some(x));
+        }
+    }
+
+    /// Whether the claimed position is that of the first greatest term (0 when all are NaN) or of any NaN.
+    pub fn check(&self) -> Check {
+        Check::exact(self.claimed_is_nan || self.claimed == self.position as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAN: u32 = 0x7fc0_0001;
+    const ONE: u32 = 0x3f80_0000;
+    const TWO: u32 = 0x4000_0000;
+
+    fn maximum(terms: &[u32], y: u32) -> bool {
+        let mut maximum = Maximum::default();
+        terms.iter().for_each(|x| maximum.value(*x));
+        maximum.check(y).inside
+    }
+
+    fn position(terms: &[u32], y: i64) -> bool {
+        let mut arg = ArgMaximum::new(Dtype::F32, y);
+        terms.iter().zip(0..).for_each(|(x, i)| arg.value(i, u64::from(*x)));
+        arg.check().inside
+    }
+
+    #[test]
+    fn maximum_of_terms() {
+        assert!(maximum(&[ONE, TWO, ONE], TWO) && !maximum(&[ONE, TWO, ONE], ONE));
+        assert!(maximum(&[], 0xff80_0000) && !maximum(&[], 0));
+        assert!(maximum(&[0, fp32::SIGN], 0) && maximum(&[0, fp32::SIGN], fp32::SIGN));
+        assert!(maximum(&[ONE, NAN], NAN) && maximum(&[ONE, NAN], ONE) && !maximum(&[ONE, NAN], TWO));
+        assert!(maximum(&[NAN], 0xff80_0000));
+        assert!(!maximum(&[ONE], NAN));
+        assert!(maximum(&[ONE | fp32::SIGN, TWO | fp32::SIGN], ONE | fp32::SIGN));
+    }
+
+    #[test]
+    fn lowest_position_of_the_maximum() {
+        assert!(position(&[ONE, TWO, TWO], 1) && !position(&[ONE, TWO, TWO], 2));
+        assert!(position(&[fp32::SIGN, 0], 0) && !position(&[fp32::SIGN, 0], 1));
+        assert!(position(&[ONE, NAN, TWO, NAN], 1) && position(&[ONE, NAN, TWO, NAN], 3));
+        assert!(position(&[ONE, NAN, TWO, NAN], 2) && !position(&[ONE, NAN, TWO, NAN], 0));
+        assert!(position(&[NAN, NAN], 0) && position(&[NAN, NAN], 1) && !position(&[NAN, NAN], 2));
+        assert!(position(&[], 0) && !position(&[], 1) && !position(&[], -1));
+        let mut integers = ArgMaximum::new(Dtype::I32, 1);
+        [u32::MAX, 0, u32::MAX]
+            .iter()
+            .zip(0..)
+            .for_each(|(x, i)| integers.value(i, u64::from(*x)));
+        assert!(integers.check().inside);
+    }
+}

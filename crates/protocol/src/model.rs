@@ -1,0 +1,314 @@
+//! What a model id commits to (PROTOCOL.md section 4).
+
+use alloy_primitives::{Address, U256};
+
+use crate::descriptor::Dtype;
+use crate::digest::{B256, hash, tag};
+use crate::tensor::{self, MAX_RANK, TensorError};
+
+/// Version of the protocol, part of every model id.
+pub const VERSION: u64 = 1;
+
+/// How an engine may compute, and with what constants it is judged; part of the model id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Profile {
+    /// Relative constant of library functions: an engine's error is at most `2 · k_rel · u · |f|` plus the absolute part.
+    pub k_rel: u8,
+    /// Absolute constant of bounded library functions, in units of u = 2^-24.
+    pub k_abs: u8,
+}
+
+/// Why a profile word is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("numerics profile {0:#018x} is not known")]
+pub struct ProfileError(pub u64);
+
+impl Profile {
+    /// `fast`: any order of summation, fused or not, with the constants of PROTOCOL.md section 4.
+    pub const FAST: Profile = Profile { k_rel: 8, k_abs: 4 };
+
+    /// The profile's word: `u8 kind ‖ u8 flags ‖ u16 block ‖ u8 k_rel ‖ u8 k_abs ‖ u16 0`, with kind 0.
+    pub const fn encode(self) -> u64 {
+        ((self.k_rel as u64) << 24) | ((self.k_abs as u64) << 16)
+    }
+
+    /// Reads a profile's word.
+    ///
+    /// # Errors
+    /// Any word but [`Profile::FAST`]'s: other kinds and other constants are refused for now.
+    pub const fn decode(word: u64) -> Result<Self, ProfileError> {
+        if word == Self::FAST.encode() {
+            Ok(Self::FAST)
+        } else {
+            Err(ProfileError(word))
+        }
+    }
+}
+
+/// Dtype and shape of a graph input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape.
+    pub dims: Vec<u32>,
+}
+
+/// Why io bytes are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IoError {
+    /// More than 255 inputs or outputs.
+    #[error("{0} inputs or outputs, at most 255 are allowed")]
+    TooMany(usize),
+    /// The bytes end early.
+    #[error("io bytes end early")]
+    Truncated,
+    /// Bytes follow the last output.
+    #[error("{0} bytes follow the io bytes")]
+    Trailing(usize),
+    /// No dtype has this number.
+    #[error("no dtype has number {0}")]
+    Dtype(u8),
+    /// A shape is beyond the limits.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// Graph inputs and outputs in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Io {
+    /// Inputs.
+    pub inputs: Vec<Spec>,
+    /// Outputs.
+    pub outputs: Vec<Spec>,
+}
+
+impl Io {
+    /// `u8 n ‖ (u8 dtype ‖ dims) × n` for the inputs, then the same for the outputs.
+    ///
+    /// # Errors
+    /// More than 255 of either, or a shape beyond the limits.
+    pub fn encode(&self) -> Result<Vec<u8>, IoError> {
+        let mut w = Vec::new();
+        for specs in [&self.inputs, &self.outputs] {
+            w.push(u8::try_from(specs.len()).map_err(|_| IoError::TooMany(specs.len()))?);
+            for spec in specs {
+                tensor::byte_length(spec.dtype, &spec.dims)?;
+                w.extend([spec.dtype as u8, spec.dims.len() as u8]);
+                spec.dims.iter().for_each(|dim| w.extend(dim.to_be_bytes()));
+            }
+        }
+        Ok(w)
+    }
+
+    /// Reads io bytes.
+    ///
+    /// # Errors
+    /// The bytes are not an encoding.
+    pub fn decode(bytes: &[u8]) -> Result<Self, IoError> {
+        let mut rest = bytes;
+        let inputs = take_specs(&mut rest)?;
+        let outputs = take_specs(&mut rest)?;
+        if rest.is_empty() {
+            Ok(Self { inputs, outputs })
+        } else {
+            Err(IoError::Trailing(rest.len()))
+        }
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], IoError> {
+    let (head, tail) = rest.split_first_chunk::<N>().ok_or(IoError::Truncated)?;
+    *rest = tail;
+    Ok(*head)
+}
+
+fn take_specs(rest: &mut &[u8]) -> Result<Vec<Spec>, IoError> {
+    let [count] = take(rest)?;
+    (0..count)
+        .map(|_| {
+            let [code, rank] = take(rest)?;
+            let dtype = Dtype::from_code(code).ok_or(IoError::Dtype(code))?;
+            if usize::from(rank) > MAX_RANK {
+                return Err(TensorError::Rank(rank.into()).into());
+            }
+            let dims = (0..rank)
+                .map(|_| take(rest).map(u32::from_be_bytes))
+                .collect::<Result<Vec<_>, _>>()?;
+            tensor::byte_length(dtype, &dims)?;
+            Ok(Spec { dtype, dims })
+        })
+        .collect()
+}
+
+/// Everything that a model id commits to, except the publisher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelHeader {
+    /// Root of the tree of operator leaves.
+    pub plan_root: B256,
+    /// Root of the tree of weight commitments.
+    pub weights_root: B256,
+    /// Number of operators.
+    pub operators: u32,
+    /// Number of weights.
+    pub weights: u32,
+    /// Number of values placed in the trace.
+    pub trace_values: u32,
+    /// Number of layers.
+    pub layers: u32,
+    /// The profile's word, see [`Profile::encode`].
+    pub profile: u64,
+    /// Hash of the io bytes.
+    pub io: B256,
+}
+
+impl ModelHeader {
+    /// The model id under a publisher: `H(abi.encode(TAG("model"), 1, publisher, …, profile, io))`.
+    pub fn id(&self, publisher: Address) -> B256 {
+        let words = [
+            tag("model"),
+            word(VERSION),
+            publisher.into_word(),
+            self.plan_root,
+            self.weights_root,
+            word(self.operators.into()),
+            word(self.weights.into()),
+            word(self.trace_values.into()),
+            word(self.layers.into()),
+            word(self.profile),
+            self.io,
+        ];
+        hash(words.as_flattened_bytes())
+    }
+}
+
+/// A number as an ABI word.
+pub(crate) fn word(value: u64) -> B256 {
+    U256::from(value).into()
+}
+
+/// Words one after the other.
+pub(crate) trait Words {
+    /// The bytes of all words.
+    fn as_flattened_bytes(&self) -> Vec<u8>;
+}
+
+impl Words for [B256] {
+    fn as_flattened_bytes(&self) -> Vec<u8> {
+        self.iter().flat_map(|word| word.0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io() -> Io {
+        Io {
+            inputs: vec![
+                Spec {
+                    dtype: Dtype::F32,
+                    dims: vec![1, 1, 8, 8],
+                },
+                Spec {
+                    dtype: Dtype::I64,
+                    dims: vec![],
+                },
+            ],
+            outputs: vec![Spec {
+                dtype: Dtype::F32,
+                dims: vec![1, 10],
+            }],
+        }
+    }
+
+    #[test]
+    fn io_bytes_have_one_reading() {
+        let bytes = io().encode().unwrap();
+        assert_eq!(Io::decode(&bytes), Ok(io()));
+        for cut in 0..bytes.len() {
+            assert_eq!(Io::decode(&bytes[..cut]), Err(IoError::Truncated));
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert_eq!(Io::decode(&longer), Err(IoError::Trailing(1)));
+        let mut dtype = bytes.clone();
+        dtype[1] = 3;
+        assert_eq!(Io::decode(&dtype), Err(IoError::Dtype(3)));
+        let mut rank = bytes;
+        rank[2] = 9;
+        assert_eq!(Io::decode(&rank), Err(IoError::Tensor(TensorError::Rank(9))));
+    }
+
+    #[test]
+    fn only_the_fast_profile_is_known() {
+        assert_eq!(Profile::FAST.encode(), 0x0000_0000_0804_0000);
+        assert_eq!(Profile::decode(Profile::FAST.encode()), Ok(Profile::FAST));
+        for bit in 0..64 {
+            let word = Profile::FAST.encode() ^ (1 << bit);
+            assert_eq!(Profile::decode(word), Err(ProfileError(word)));
+        }
+    }
+
+    #[test]
+    fn every_field_is_in_the_id() {
+        let base = ModelHeader {
+            plan_root: hash([1]),
+            weights_root: hash([2]),
+            operators: 3,
+            weights: 4,
+            trace_values: 5,
+            layers: 6,
+            profile: Profile::FAST.encode(),
+            io: hash([7]),
+        };
+        let publisher = Address::repeat_byte(0x11);
+        let ids = [
+            base.id(publisher),
+            base.id(Address::ZERO),
+            ModelHeader {
+                plan_root: hash([0]),
+                ..base.clone()
+            }
+            .id(publisher),
+            ModelHeader {
+                weights_root: hash([0]),
+                ..base.clone()
+            }
+            .id(publisher),
+            ModelHeader {
+                operators: 4,
+                ..base.clone()
+            }
+            .id(publisher),
+            ModelHeader {
+                weights: 5,
+                ..base.clone()
+            }
+            .id(publisher),
+            ModelHeader {
+                trace_values: 6,
+                ..base.clone()
+            }
+            .id(publisher),
+            ModelHeader {
+                layers: 7,
+                ..base.clone()
+            }
+            .id(publisher),
+            ModelHeader {
+                profile: 0,
+                ..base.clone()
+            }
+            .id(publisher),
+            ModelHeader {
+                io: hash([0]),
+                ..base.clone()
+            }
+            .id(publisher),
+        ];
+        for (i, id) in ids.iter().enumerate() {
+            assert!(!ids[i + 1..].contains(id), "{i}");
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The Rust and the Solidity rules of bounded functions, softmax and normalize give the same verdicts, near the edge above all.
+#![allow(clippy::expect_used, clippy::panic)]
+
+#[path = "support/harness.rs"]
+mod harness;
+mod support;
+
+use harness::{Argument, Harness, word};
+use support::Stream;
+use touchstone_protocol::check::Check;
+use touchstone_protocol::descriptor::Code;
+use touchstone_protocol::enclosure::{LayerNormRow, SoftmaxRow, batch_norm, bounded};
+use touchstone_protocol::model::Profile;
+
+/// Cases a family.
+const CASES: usize = 12_000;
+const PROFILE: u64 = Profile::FAST.encode();
+
+/// The last bits of the envelope that contains `start`, on the way to larger or smaller numbers; and the first beyond.
+fn edge(start: u32, up: bool, mut check: impl FnMut(u32) -> bool) -> [u32; 2] {
+    // Bits ordered as numbers.
+    let ordered = |bits: u32| {
+        if bits >> 31 == 1 {
+            -i64::from(bits & 0x7fff_ffff)
+        } else {
+            i64::from(bits)
+        }
+    };
+    let bits = |order: i64| {
+        if order < 0 {
+            (order.unsigned_abs() as u32) | 1 << 31
+        } else {
+            order as u32
+        }
+    };
+    let direction = if up { 1 } else { -1 };
+    let (mut inside, mut step) = (ordered(start), 1);
+    while (inside + direction * step).abs() < 0x7f80_0000 && check(bits(inside + direction * step)) {
+        inside += direction * step;
+        step *= 2;
+    }
+    while step > 0 {
+        if (inside + direction * step).abs() < 0x7f80_0000 && check(bits(inside + direction * step)) {
+            inside += direction * step;
+        }
+        step /= 2;
+    }
+    [
+        bits(inside),
+        bits((inside + direction).clamp(-0x7f80_0000, 0x7f80_0000)),
+    ]
+}
+
+/// A result to hold: near an edge of the envelope, or some number.
+fn candidate(stream: &mut Stream, centre: f64, mut check: impl FnMut(u32) -> bool) -> u32 {
+    let start = (centre as f32).to_bits();
+    match stream.below(8) {
+        0 => stream.pattern(),
+        1 => start.wrapping_add(stream.below(65) as u32).wrapping_sub(32),
+        way if check(start) => {
+            let edges = edge(start, way % 2 == 0, &mut check);
+            edges[(way / 4) as usize]
+        }
+        _ => start,
+    }
+}
+
+fn value(bits: u32) -> f64 {
+    f64::from(f32::from_bits(bits))
+}
+
+/// One number a case from the contract, beside the Rust verdicts.
+fn compare(name: &str, data: &[u8], cases: &[(bool, String)]) -> u64 {
+    let verdicts = &data[96..96 + word(data, 2) as usize];
+    assert_eq!(verdicts.len(), cases.len(), "{name}");
+    for (verdict, (inside, case)) in verdicts.iter().zip(cases) {
+        assert_eq!(*verdict == 1, *inside, "{name}: {case}");
+    }
+    word(data, 1)
+}
+
+fn report(name: &str, inside: usize, all: usize, gas: u64) {
+    println!("{name}: {all} cases, {inside} inside, most gas {gas}");
+    assert!(
+        inside > all / 5 && inside < all * 9 / 10,
+        "{name}: {inside} of {all} inside"
+    );
+}
+
+/// An argument where the functions do something: moderate, with every exponent and the special numbers among them.
+fn argument(stream: &mut Stream) -> u32 {
+    match stream.below(4) {
+        0 => stream.pattern(),
+        1 => ((stream.below(40_000) as f32 - 20_000.0) / 1000.0).to_bits(),
+        2 => (((stream.word() >> 40) as f32 / (1 << 24) as f32) * 200.0 - 108.0).to_bits(),
+        _ => stream.number(),
+    }
+}
+
+fn estimate(code: Code, x: f64) -> f64 {
+    let gelu = |x: f64, w: f64| x / (1.0 + (-2.0 * w).exp());
+    let w = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+    match code {
+        // To 3e-4: edges are searched from there.
+        Code::Erf => (2.0 / std::f64::consts::PI.sqrt() * (x + x * x * x * 0.089_43)).tanh(),
+        Code::Gelu | Code::GeluTanh => gelu(x, w),
+        Code::Tanh => x.tanh(),
+        Code::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        _ => x.exp(),
+    }
+}
+
+/// Nearest inside value to an estimate that may itself be outside.
+fn settle(start: f64, check: impl Fn(u32) -> Check) -> f64 {
+    let mut best = (start, u64::MAX);
+    for step in 0..60 {
+        for sign in [1.0, -1.0] {
+            let at = start * (1.0 + sign * 1e-7 * 1.3f64.powi(step));
+            let share = check((at as f32).to_bits()).share;
+            if share < best.1 {
+                best = (at, share);
+            }
+        }
+        if best.1 <= Check::EDGE {
+            break;
+        }
+    }
+    best.0
+}
+
+#[test]
+fn bounded_functions_agree() {
+    let mut harness = Harness::new("EnclosureHarness");
+    let mut stream = Stream(40);
+    let (mut packed, mut cases) = (Vec::new(), Vec::new());
+    for code in [
+        Code::Erf,
+        Code::Gelu,
+        Code::GeluTanh,
+        Code::Tanh,
+        Code::Sigmoid,
+        Code::Exp,
+    ] {
+        for _ in 0..CASES / 6 {
+            let x = argument(&mut stream);
+            let check = |y: u32| bounded(code, PROFILE, x, y);
+            let centre = settle(estimate(code, value(x)), check);
+            let y = candidate(&mut stream, centre, |y| check(y).inside);
+            for number in [code as u32, x, y] {
+                packed.extend(number.to_be_bytes());
+            }
+            cases.push((check(y).inside, format!("{code:?} {x:#x} {y:#x}")));
+        }
+    }
+    let mut most = 0;
+    for (packed, cases) in packed.chunks(12 * 500).zip(cases.chunks(500)) {
+        let data = harness.call(
+            "bounded(uint256,bytes)",
+            &[Argument::Number(PROFILE), Argument::Bytes(packed)],
+        );
+        most = most.max(compare("bounded", &data, cases));
+    }
+    report("bounded", cases.iter().filter(|case| case.0).count(), cases.len(), most);
+    assert!(most <= 200_000, "bounded: {most} gas");
+}
+
+/// A row of scores: moderate, masked, spread, tiny, constant, or any bits.
+fn row(stream: &mut Stream, n: usize) -> Vec<u32> {
+    let kind = stream.below(12);
+    let size = [1.0f32, 10.0, 50.0, 1e-3, 1e-40, 1e19][stream.below(6) as usize];
+    let offset = [0.0f32, 0.0, 1.0, 1e4, -3e5][stream.below(5) as usize];
+    (0..n)
+        .map(|i| {
+            let number = ((stream.word() >> 40) as f32 / (1 << 23) as f32 - 1.0) * size;
+            match kind {
+                0 => stream.pattern(),
+                1 => offset.to_bits(),
+                2 if i % 2 == 1 => (number - 1e9).to_bits(),
+                3 if i >= n / 2 => 0xff80_0000,
+                4 if i >= n / 2 => (-3.4e38f32).to_bits(),
+                5 if i == 0 => 1e30f32.to_bits(),
+                6 => stream.pattern() & 0xbfff_ffff,
+                7 => (offset + (i % 3) as f32 * f32::EPSILON * offset.abs()).to_bits(),
+                _ => (number + offset).to_bits(),
+            }
+        })
+        .collect()
+}
+
+/// Row lengths and how many cases each row gets: short rows in the main, the longest a few times.
+fn lengths(stream: &mut Stream, longest: usize) -> usize {
+    match stream.below(40) {
+        0 => longest,
+        1..=6 => 1 + stream.below(longest as u64 / 4) as usize,
+        _ => 1 + stream.below(24) as usize,
+    }
+}
+
+const A_ROW: usize = 12;
+
+#[test]
+fn softmax_rows_agree() {
+    let mut harness = Harness::new("EnclosureHarness");
+    let mut stream = Stream(70);
+    let (mut inside, mut all, mut most) = (0, 0, 0);
+    let mut gas_at_512 = 0;
+    while all < CASES {
+        let n = lengths(&mut stream, 512);
+        let row = row(&mut stream, n);
+        let prepared = SoftmaxRow::new(PROFILE, &row);
+        let maximum = row.iter().map(|&x| value(x)).fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = row.iter().map(|&x| (value(x) - maximum).exp()).sum();
+        let (mut packed, mut cases) = (Vec::new(), Vec::new());
+        for _ in 0..A_ROW {
+            let beyond = u64::from(stream.below(50) == 0);
+            let place = stream.below(n as u64 + beyond) as usize;
+            let term = row.get(place).map_or(0.0, |&x| (value(x) - maximum).exp() / sum);
+            let y = candidate(&mut stream, term, |y| prepared.check(place, y).inside);
+            packed.extend((place as u32).to_be_bytes());
+            packed.extend(y.to_be_bytes());
+            cases.push((prepared.check(place, y).inside, format!("{place} {y:#x} of {row:x?}")));
+        }
+        let bits: Vec<u8> = row.iter().flat_map(|x| x.to_be_bytes()).collect();
+        let arguments = [
+            Argument::Number(PROFILE),
+            Argument::Bytes(&bits),
+            Argument::Bytes(&packed),
+        ];
+        let gas = compare(
+            "softmax",
+            &harness.call("softmax(uint256,bytes,bytes)", &arguments),
+            &cases,
+        );
+        most = most.max(gas);
+        if n == 512 {
+            gas_at_512 = gas_at_512.max(gas);
+        }
+        inside += cases.iter().filter(|case| case.0).count();
+        all += cases.len();
+    }
+    report("softmax", inside, all, most);
+    assert!(
+        gas_at_512 > 0 && gas_at_512 <= 2_000_000,
+        "softmax row of 512: {gas_at_512} gas"
+    );
+}
+
+#[test]
+fn layer_norms_agree() {
+    let mut harness = Harness::new("EnclosureHarness");
+    let mut stream = Stream(78);
+    let (mut inside, mut all, mut most) = (0, 0, 0);
+    let mut gas_at_1024 = 0;
+    while all < CASES {
+        let n = lengths(&mut stream, 1024);
+        let row = row(&mut stream, n);
+        let eps = match stream.below(8) {
+            0 => stream.pattern(),
+            1 => 0,
+            2 => 1e-12f32.to_bits(),
+            _ => 1e-5f32.to_bits(),
+        };
+        let prepared = LayerNormRow::new(PROFILE, &row, eps);
+        let mean = row.iter().map(|&x| value(x)).sum::<f64>() / n as f64;
+        let variance = row.iter().map(|&x| (value(x) - mean).powi(2)).sum::<f64>() / n as f64;
+        let (mut packed, mut cases) = (Vec::new(), Vec::new());
+        for _ in 0..A_ROW {
+            let beyond = u64::from(stream.below(50) == 0);
+            let place = stream.below(n as u64 + beyond) as usize;
+            let any = stream.below(10) == 0;
+            let scale = if any { stream.pattern() } else { stream.number() };
+            let bias = if any {
+                stream.pattern()
+            } else {
+                stream.number() & 0xfeff_ffff
+            };
+            let c = row.get(place).map_or(0.0, |&x| value(x) - mean);
+            let centre = c / (variance + value(eps)).sqrt() * value(scale) + value(bias);
+            let check = |y: u32| prepared.check(place, scale, bias, y).inside;
+            let y = candidate(&mut stream, centre, check);
+            for number in [place as u32, scale, bias, y] {
+                packed.extend(number.to_be_bytes());
+            }
+            cases.push((
+                check(y),
+                format!("{place} {scale:#x} {bias:#x} {eps:#x} {y:#x} of {row:x?}"),
+            ));
+        }
+        let bits: Vec<u8> = row.iter().flat_map(|x| x.to_be_bytes()).collect();
+        let arguments = [
+            Argument::Number(PROFILE),
+            Argument::Bytes(&bits),
+            Argument::Number(eps.into()),
+            Argument::Bytes(&packed),
+        ];
+        let gas = compare(
+            "layer norm",
+            &harness.call("layerNorm(uint256,bytes,uint256,bytes)", &arguments),
+            &cases,
+        );
+        most = most.max(gas);
+        if n == 1024 {
+            gas_at_1024 = gas_at_1024.max(gas);
+        }
+        inside += cases.iter().filter(|case| case.0).count();
+        all += cases.len();
+    }
+    report("layer norm", inside, all, most);
+    assert!(
+        gas_at_1024 > 0 && gas_at_1024 <= 1_200_000,
+        "layer norm row of 1024: {gas_at_1024} gas"
+    );
+}
+
+#[test]
+fn batch_norms_agree() {
+    let mut harness = Harness::new("EnclosureHarness");
+    let mut stream = Stream(0x7a);
+    let (mut packed, mut cases) = (Vec::new(), Vec::new());
+    for _ in 0..CASES {
+        let mut operands: Vec<u32> = (0..6).map(|_| stream.number()).collect();
+        operands[4] &= 0x7fff_ffff;
+        operands[5] = 1e-5f32.to_bits();
+        if stream.below(3) == 0 {
+            let odd = stream.below(6) as usize;
+            operands[odd] = stream.pattern();
+        }
+        if stream.below(6) == 0 {
+            operands.iter_mut().for_each(|operand| *operand = stream.pattern());
+        }
+        let [x, scale, bias, mean, variance, eps] = operands[..] else {
+            unreachable!("six operands")
+        };
+        let root = (value(variance) + value(eps)).sqrt();
+        let centre = (value(x) - value(mean)) * value(scale) / root + value(bias);
+        let check = |y: u32| batch_norm(PROFILE, x, scale, bias, mean, variance, eps, y).inside;
+        let y = candidate(&mut stream, centre, check);
+        for number in operands.iter().chain([&y]) {
+            packed.extend(number.to_be_bytes());
+        }
+        cases.push((check(y), format!("{operands:x?} {y:#x}")));
+    }
+    let mut most = 0;
+    for (packed, cases) in packed.chunks(28 * 500).zip(cases.chunks(500)) {
+        let data = harness.call(
+            "batchNorm(uint256,bytes)",
+            &[Argument::Number(PROFILE), Argument::Bytes(packed)],
+        );
+        most = most.max(compare("batch norm", &data, cases));
+    }
+    report(
+        "batch norm",
+        cases.iter().filter(|case| case.0).count(),
+        cases.len(),
+        most,
+    );
+    assert!(most <= 200_000, "batch norm: {most} gas");
+}
