@@ -1,0 +1,111 @@
+//! Contract: a batched matrix product where the operands' strides make one, else products and a sum.
+//!
+//! The envelope holds for any order of summation with `terms + addends` roundings, so addends may start the accumulator or be added
+//! after it.
+
+use tch::{Kind, TchError, Tensor};
+use touchstone_protocol::descriptor::Descriptor;
+
+use super::{
+    model::{Kernel, PrepareError, sizes},
+    view::{View, all_axes, extent, is_strided, stride},
+};
+
+/// A contraction.
+pub(super) fn contract(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+    if is_strided(d, 0) && is_strided(d, 1) {
+        product(d, device)
+    } else {
+        general(d, device)
+    }
+}
+
+/// Addends over the output axes, as tensors to broadcast; out of bounds they are 0.
+fn addends(d: &Descriptor, from: usize, device: tch::Device) -> Result<Vec<View>, PrepareError> {
+    (from..d.operands.len())
+        .map(|operand| View::broadcast(d, operand, device))
+        .collect()
+}
+
+fn add_all(mut sum: Tensor, views: &[View], operands: &[&Tensor]) -> Result<Tensor, TchError> {
+    for (view, flat) in views.iter().zip(operands) {
+        sum = sum.f_add(&view.read_or(flat, 0.0)?)?;
+    }
+    Ok(sum)
+}
+
+fn count(d: &Descriptor, axes: &[usize]) -> i64 {
+    axes.iter().map(|axis| i64::from(extent(d, *axis))).product()
+}
+
+fn product(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+    let outputs = d.output_axes.len();
+    let terms: Vec<usize> = (outputs..outputs + d.reduction_axes.len()).collect();
+    let (mut batch, mut rows, mut columns) = (Vec::new(), Vec::new(), Vec::new());
+    for axis in 0..outputs {
+        match (stride(d, 0, axis) != 0, stride(d, 1, axis) != 0) {
+            (true, true) => batch.push(axis),
+            (_, false) => rows.push(axis),
+            (false, true) => columns.push(axis),
+        }
+    }
+    let over = |first: &[usize], second: &[usize], third: &[usize]| [first, second, third].concat();
+    let a = View::new(d, 0, &over(&batch, &rows, &terms), device)?;
+    let b = View::new(d, 1, &over(&batch, &columns, &terms), device)?;
+    let (batches, m, n, k) = (count(d, &batch), count(d, &rows), count(d, &columns), count(d, &terms));
+    // The product has its axes in this order; the output wants them counted up.
+    let order = over(&batch, &rows, &columns);
+    let made: Vec<i64> = order.iter().map(|axis| i64::from(extent(d, *axis))).collect();
+    let back: Vec<i64> = (0..outputs)
+        .filter_map(|axis| order.iter().position(|o| *o == axis))
+        .map(|at| at as i64)
+        .collect();
+    // One addend can start the accumulator of a single product.
+    let start = if batches == 1 && d.operands.len() > 2 && is_strided(d, 2) {
+        Some(View::new(d, 2, &order, device)?)
+    } else {
+        None
+    };
+    let first = if start.is_some() { 3 } else { 2 };
+    let rest = addends(d, first, device)?;
+    Ok(Box::new(move |operands| {
+        let a = a.read(operands[0])?.f_reshape([batches, m, k])?;
+        let b = b.read(operands[1])?.f_reshape([batches, n, k])?.f_transpose(1, 2)?;
+        let product = match &start {
+            Some(start) => {
+                let start = start.read(operands[2])?.f_reshape([m, n])?;
+                start.f_addmm(&a.f_select(0, 0)?, &b.f_select(0, 0)?)?
+            }
+            None if batches == 1 => a.f_select(0, 0)?.f_mm(&b.f_select(0, 0)?)?,
+            None => a.f_bmm(&b)?,
+        };
+        add_all(product.f_reshape(&made)?.f_permute(&back)?, &rest, &operands[first..])
+    }))
+}
+
+fn general(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+    let a = View::new(d, 0, &all_axes(d), device)?;
+    let b = View::new(d, 1, &all_axes(d), device)?;
+    // A term counts where both are in bounds; 0 in the place of both keeps the other's infinity out.
+    let outside = match (a.outside(), b.outside()) {
+        (Some(a), Some(b)) => Some(a.f_logical_or(b)?),
+        (Some(one), None) | (None, Some(one)) => Some(one.f_detach_copy()?),
+        (None, None) => None,
+    };
+    let rest = addends(d, 2, device)?;
+    let axes = sizes(&d.output_axes);
+    Ok(Box::new(move |operands| {
+        let (mut a, mut b) = (a.read(operands[0])?, b.read(operands[1])?);
+        if let Some(outside) = &outside {
+            a = a.f_masked_fill(outside, 0.0)?;
+            b = b.f_masked_fill(outside, 0.0)?;
+        }
+        let mut shape = axes.clone();
+        shape.push(-1);
+        let sum = a
+            .f_mul(&b)?
+            .f_reshape(&shape)?
+            .f_sum_dim_intlist(&[-1i64][..], false, Kind::Float)?;
+        add_all(sum, &rest, &operands[2..])
+    }))
+}

@@ -1,0 +1,127 @@
+//! The libtorch engine.
+//!
+//! Conforming by construction: each operator of the plan is one or more fp32 kernels of libtorch run one by one, with no fusion across
+//! operators, no convolution kernels (the plan has im2col copies and contractions instead) and no reduced precision. [`self_test`]
+//! proves what cannot be read off the code.
+//!
+//! Everything runs on one thread of its own. The number of threads that libtorch's kernels use is a setting of the calling
+//! thread, and it decides how sums are split; callers come from thread pools, so a run and its replay would otherwise disagree.
+//!
+//! # Layout
+//! - `executor`: the thread, its settings, prepared models
+//! - `model`: a plan prepared: weights and steps
+//! - `view`: operands as strided or gathered tensors
+//! - `copy`, `exact`, `contract`, `reduce`, `rows`: kernels by family
+//! - [`self_test`]: start-up checks
+
+mod contract;
+mod copy;
+mod exact;
+mod executor;
+mod model;
+mod reduce;
+mod rows;
+pub mod self_test;
+mod view;
+
+use std::sync::Arc;
+
+use touchstone_model::plan::Plan;
+
+use self::executor::Executor;
+use crate::{
+    engine::{Engine, EngineError, Keep, LayerValues, Run, ValueSource, boundary_inputs, check_inputs},
+    value::Value,
+};
+
+/// Where kernels run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The CUDA device with this number; needs a libtorch that was built with CUDA.
+    Cuda(usize),
+}
+
+/// Why a device name is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("device {0:?} is none of `cpu`, `cuda`, `cuda:N`")]
+pub struct DeviceError(String);
+
+impl std::str::FromStr for Device {
+    type Err = DeviceError;
+
+    fn from_str(name: &str) -> Result<Self, DeviceError> {
+        match name.split_once(':') {
+            None if name == "cpu" => Ok(Device::Cpu),
+            None if name == "cuda" => Ok(Device::Cuda(0)),
+            Some(("cuda", number)) => number.parse().map(Device::Cuda).map_err(|_| DeviceError(name.into())),
+            _ => Err(DeviceError(name.into())),
+        }
+    }
+}
+
+impl From<Device> for tch::Device {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Cpu => tch::Device::Cpu,
+            Device::Cuda(number) => tch::Device::Cuda(number),
+        }
+    }
+}
+
+/// How the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where kernels run.
+    pub device: Device,
+    /// Threads of libtorch's kernels, at least 1. Part of what makes a replay the same bits.
+    pub threads: u16,
+}
+
+/// The libtorch engine. Calls are run one after the other on its own thread.
+#[derive(Debug)]
+pub struct Torch {
+    name: String,
+    executor: Executor,
+}
+
+impl Torch {
+    /// Starts the engine and runs [`self_test::numerics`].
+    ///
+    /// # Errors
+    /// The device is not there, the thread does not start, or the numerics are not conforming.
+    pub fn new(options: Options) -> Result<Self, EngineError> {
+        let executor = Executor::start(options)?;
+        executor.call(|worker| self_test::numerics(worker.device()))?;
+        let device = match options.device {
+            Device::Cpu => "cpu".to_owned(),
+            Device::Cuda(number) => format!("cuda:{number}"),
+        };
+        Ok(Self {
+            name: format!("libtorch on {device}, {} threads", options.threads),
+            executor,
+        })
+    }
+}
+
+impl Engine for Torch {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(&self, plan: &Arc<Plan>, inputs: &[Value], keep: Keep) -> Result<Run, EngineError> {
+        check_inputs(plan, inputs)?;
+        let (plan, inputs) = (plan.clone(), inputs.to_vec());
+        self.executor
+            .call(move |worker| worker.model(&plan)?.run(&inputs, keep))
+    }
+
+    fn replay_layer(&self, plan: &Arc<Plan>, layer: u32, values: &dyn ValueSource) -> Result<LayerValues, EngineError> {
+        let read = boundary_inputs(plan, layer, values)?;
+        let plan = plan.clone();
+        self.executor
+            .call(move |worker| worker.model(&plan)?.replay(layer, &read))
+    }
+}

@@ -1,0 +1,308 @@
+//! A plan prepared for libtorch: weights as tensors, one kernel per operator with its index tensors made.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tch::{Kind, TchError, Tensor};
+use touchstone_model::plan::Plan;
+use touchstone_protocol::{
+    descriptor::{Code, Descriptor, Dtype, Place},
+    tensor::element_count,
+};
+
+use super::{contract, copy, exact, reduce, rows};
+use crate::{
+    engine::{EngineError, Keep, LayerValues, Run, layer_of},
+    layout::{self, operator_error},
+    map::MapError,
+    value::Value,
+};
+
+/// Takes the operands, flat; gives the output in the shape of the output axes or flat.
+pub(super) type Kernel = Box<dyn Fn(&[&Tensor]) -> Result<Tensor, TchError>>;
+
+/// Why an operator cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrepareError {
+    #[error(transparent)]
+    Map(#[from] MapError),
+    #[error("libtorch: {0}")]
+    Torch(#[from] TchError),
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+/// libtorch's name of a dtype.
+pub(super) fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::U8 => Kind::Uint8,
+        Dtype::I32 => Kind::Int,
+        Dtype::I64 => Kind::Int64,
+        Dtype::Bool => Kind::Bool,
+    }
+}
+
+/// Output and reduction axes as libtorch's sizes.
+pub(super) fn sizes(axes: &[u32]) -> Vec<i64> {
+    axes.iter().map(|axis| i64::from(*axis)).collect()
+}
+
+/// A prepared plan.
+pub(super) struct Model {
+    plan: Arc<Plan>,
+    device: tch::Device,
+    weights: Vec<Tensor>,
+    kernels: Vec<Kernel>,
+}
+
+impl Model {
+    /// Checks the plan and prepares all operators.
+    pub(super) fn prepare(plan: Arc<Plan>, device: tch::Device) -> Result<Self, EngineError> {
+        layout::check(&plan)?;
+        let weights = plan
+            .weights
+            .iter()
+            .map(|weight| load(&Value::from(weight), device))
+            .collect::<Result<_, _>>()
+            .map_err(library)?;
+        let kernels = plan
+            .operators
+            .iter()
+            .enumerate()
+            .map(|(operator, d)| prepare(d, device).map_err(|error| operator_error(&plan, operator, error)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            plan,
+            device,
+            weights,
+            kernels,
+        })
+    }
+
+    /// Runs all layers.
+    pub(super) fn run(&self, inputs: &[Value], keep: Keep) -> Result<Run, EngineError> {
+        let mut memory = HashMap::new();
+        for (number, value) in inputs.iter().enumerate() {
+            memory.insert(Place::Input(number as u32), load(value, self.device).map_err(library)?);
+        }
+        let mut kept = Vec::new();
+        for (number, layer) in self.plan.layers.iter().enumerate() {
+            self.run_layer(number as u32, &mut memory)?;
+            if keep == Keep::All {
+                kept.push(self.take(&memory, number as u32, |place| matches!(place, Place::Inner(_)))?);
+            }
+            (0..layer.inner_count).for_each(|n| drop(memory.remove(&Place::Inner(n))));
+        }
+        let mut boundary = HashMap::new();
+        for layer in 0..self.plan.layers.len() as u32 {
+            boundary.extend(self.take(&memory, layer, |place| !matches!(place, Place::Inner(_)))?);
+        }
+        let mut all = |place: fn(u32) -> Place, count: u32| {
+            let values = (0..count).map(|n| boundary.remove(&place(n)));
+            values
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| EngineError::Plan("a boundary value is not written".into()))
+        };
+        let outputs = all(Place::Output, self.plan.outputs.len() as u32)?;
+        let trace = all(Place::Trace, self.plan.trace_count)?;
+        let inner = (keep == Keep::All).then(|| kept.into_iter().map(numbered).collect());
+        Ok(Run {
+            inputs: inputs.to_vec(),
+            outputs,
+            trace,
+            inner,
+        })
+    }
+
+    /// Runs one layer from its boundary inputs.
+    pub(super) fn replay(&self, layer: u32, boundary: &[(Place, Value)]) -> Result<LayerValues, EngineError> {
+        let mut memory = HashMap::new();
+        for (place, value) in boundary {
+            memory.insert(*place, load(value, self.device).map_err(library)?);
+        }
+        self.run_layer(layer, &mut memory)?;
+        let inner = numbered(self.take(&memory, layer, |place| matches!(place, Place::Inner(_)))?);
+        let boundary = self.take(&memory, layer, |place| !matches!(place, Place::Inner(_)))?;
+        Ok(LayerValues { layer, inner, boundary })
+    }
+
+    fn run_layer(&self, layer: u32, memory: &mut HashMap<Place, Tensor>) -> Result<(), EngineError> {
+        for operator in layer_of(&self.plan, layer)?.operators.clone() {
+            let operator = operator as usize;
+            let d = &self.plan.operators[operator];
+            let operands = d.operands.iter().map(|operand| match operand.place {
+                Place::Weight(n) => self.weights.get(n as usize),
+                place => memory.get(&place),
+            });
+            let operands: Vec<&Tensor> = operands
+                .collect::<Option<_>>()
+                .ok_or_else(|| operator_error(&self.plan, operator, "an operand is not there"))?;
+            let output = self.kernels[operator](&operands)
+                .and_then(|output| flatten(d, output))
+                .map_err(|error| operator_error(&self.plan, operator, error))?;
+            memory.insert(d.place, output);
+        }
+        Ok(())
+    }
+
+    /// The values that a layer's operators wrote to the places that `wanted` names, in operator order.
+    fn take(
+        &self,
+        memory: &HashMap<Place, Tensor>,
+        layer: u32,
+        wanted: fn(Place) -> bool,
+    ) -> Result<Vec<(Place, Value)>, EngineError> {
+        layer_of(&self.plan, layer)?
+            .operators
+            .clone()
+            .map(|operator| (operator as usize, &self.plan.operators[operator as usize]))
+            .filter(|(_, d)| wanted(d.place))
+            .map(|(operator, d)| {
+                let tensor = memory
+                    .get(&d.place)
+                    .ok_or_else(|| operator_error(&self.plan, operator, "its value is not there"))?;
+                let value = store(tensor, d).map_err(|error| operator_error(&self.plan, operator, error))?;
+                Ok((d.place, value))
+            })
+            .collect()
+    }
+}
+
+fn library(error: TchError) -> EngineError {
+    EngineError::Library {
+        library: "libtorch",
+        what: error.to_string(),
+    }
+}
+
+/// Values in the order of their numbers.
+fn numbered(mut values: Vec<(Place, Value)>) -> Vec<Value> {
+    values.sort_by_key(|(place, _)| *place);
+    values.into_iter().map(|(_, value)| value).collect()
+}
+
+/// A flat tensor of its own memory: kernels may differ in the last bit with the alignment of what they read, and libtorch aligns
+/// what it allocates alike.
+fn load(value: &Value, device: tch::Device) -> Result<Tensor, TchError> {
+    let count = (value.bytes.len() / value.dtype.size()) as i64;
+    Tensor::f_from_data_size(&value.bytes, &[count], kind(value.dtype))?.f_to_device(device)
+}
+
+fn store(tensor: &Tensor, d: &Descriptor) -> Result<Value, TchError> {
+    let count = tensor.numel();
+    let mut bytes = vec![0u8; count * d.dtype.size()];
+    if count > 0 {
+        tensor.f_copy_data_u8(&mut bytes, count)?;
+    }
+    Ok(Value {
+        dtype: d.dtype,
+        dims: d.dims.clone(),
+        bytes: bytes.into(),
+    })
+}
+
+/// The output as the flat, contiguous tensor that views of later operators start from. Those count from the start of the memory, so
+/// it must begin there.
+fn flatten(d: &Descriptor, output: Tensor) -> Result<Tensor, TchError> {
+    let count = element_count(&d.dims).unwrap_or(0) as i64;
+    let output = if output.numel() as i64 == count {
+        output
+    } else {
+        output.f_expand(sizes(&d.output_axes), false)?
+    };
+    if output.f_kind()? != kind(d.dtype) {
+        return Err(TchError::Kind(format!(
+            "gave {:?}, expected {:?}",
+            output.f_kind()?,
+            d.dtype
+        )));
+    }
+    let flat = output.f_contiguous()?.f_reshape([count])?;
+    if flat.f_storage_offset()? == 0 {
+        Ok(flat)
+    } else {
+        flat.f_as_strided_copy([count], [1], flat.f_storage_offset()?)
+    }
+}
+
+fn prepare(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+    if element_count(&d.dims) == Some(0) {
+        let dtype = d.dtype;
+        return Ok(Box::new(move |_| Tensor::f_zeros([0], (kind(dtype), device))));
+    }
+    match d.code {
+        Code::Copy => copy::copy(d, device),
+        Code::Gather => copy::gather(d, device),
+        Code::Contract => contract::contract(d, device),
+        Code::Sum | Code::Mean | Code::MaxPool | Code::ArgMax => reduce::reduce(d, device),
+        Code::Softmax => rows::softmax(d, device),
+        Code::LayerNorm => rows::layer_norm(d, device),
+        Code::BatchNorm => rows::batch_norm(d, device),
+        Code::Add
+        | Code::Sub
+        | Code::Mul
+        | Code::Div
+        | Code::Sqrt
+        | Code::Neg
+        | Code::Abs
+        | Code::Min
+        | Code::Max
+        | Code::Relu
+        | Code::Cast
+        | Code::Where
+        | Code::Equal
+        | Code::Less
+        | Code::LessEq
+        | Code::Greater
+        | Code::GreaterEq
+        | Code::And
+        | Code::Or
+        | Code::Not
+        | Code::Erf
+        | Code::Gelu
+        | Code::GeluTanh
+        | Code::Tanh
+        | Code::Sigmoid
+        | Code::Exp => exact::elementwise(d, device),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use touchstone_protocol::descriptor::Operand;
+
+    use super::*;
+
+    #[test]
+    fn outputs_start_at_the_start_of_their_memory() {
+        let place = Place::Input(0);
+        let operand = Operand {
+            place,
+            dtype: Dtype::F32,
+            dims: vec![6],
+            base: 0,
+            strides: vec![1],
+            bounds: Vec::new(),
+        };
+        let d = Descriptor {
+            code: Code::Relu,
+            layer: 0,
+            layer_inner_count: 0,
+            place: Place::Output(0),
+            dtype: Dtype::F32,
+            dims: vec![3],
+            output_axes: vec![3],
+            reduction_axes: Vec::new(),
+            params: Vec::new(),
+            operands: vec![operand],
+        };
+        let memory = Tensor::from_slice(&[0f32, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let flat = flatten(&d, memory.as_strided([3], [1], 2)).unwrap();
+        // A view counts from the start of the memory, not of the tensor.
+        assert_eq!(
+            Vec::<f32>::try_from(flat.as_strided([3], [1], 0)).unwrap(),
+            [2.0, 3.0, 4.0]
+        );
+        assert!(flatten(&d, memory.to_kind(Kind::Double)).is_err());
+    }
+}

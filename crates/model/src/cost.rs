@@ -1,0 +1,311 @@
+//! What judging one element costs at worst: bytes of witness, gas of the verdict (PROTOCOL.md sections 5 and 6).
+
+use touchstone_protocol::{
+    descriptor::{Code, Descriptor, Place},
+    merkle,
+    tensor::chunk_count,
+};
+
+use crate::{
+    ir::{self, Op, Value},
+    limits::{self, CHUNK_BYTES},
+    plan::Plan,
+};
+
+/// Greatest number of chunks that an operand's terms span for any element, from above.
+pub(crate) fn worst_chunks(op: &Op, operand: usize, value: &Value) -> u64 {
+    let map = &op.operands[operand];
+    let extents: Vec<u32> = op.extents().collect();
+    chunks(
+        &extents,
+        op.axes.len(),
+        map.base,
+        &map.strides,
+        map.bounds.is_empty(),
+        value.dtype.size(),
+        value.bytes(),
+    )
+}
+
+fn chunks(
+    extents: &[u32],
+    outputs: usize,
+    base: i64,
+    strides: &[i64],
+    unbounded: bool,
+    size: usize,
+    bytes: u64,
+) -> u64 {
+    let total = chunk_count(bytes);
+    let terms = extents[outputs..].iter().zip(&strides[outputs..]);
+    let reach = terms.fold(0u64, |reach, (extent, stride)| {
+        reach.saturating_add((u64::from(*extent).saturating_sub(1)).saturating_mul(stride.unsigned_abs()))
+    });
+    let span = reach.saturating_add(1).saturating_mul(size as u64);
+    // Every span starts at a multiple of this.
+    let mixed = !unbounded || strides[outputs..].iter().any(|stride| *stride < 0);
+    let starts = extents
+        .iter()
+        .zip(strides)
+        .take(if mixed { extents.len() } else { outputs });
+    let steps = starts
+        .filter(|(extent, _)| **extent > 1)
+        .map(|(_, stride)| stride.unsigned_abs());
+    let align = steps
+        .chain([base.unsigned_abs()])
+        .fold(CHUNK_BYTES, |align, step| gcd(align, step.saturating_mul(size as u64)));
+    let first = CHUNK_BYTES - align.min(CHUNK_BYTES);
+    (first.saturating_add(span - 1) / CHUNK_BYTES + 1).min(total)
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Worst cost of one operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Cost {
+    /// Bytes of a witness, from above.
+    pub witness_bytes: u64,
+    /// Gas of a verdict with its witness in calldata: an estimate.
+    pub verdict_gas: u64,
+}
+
+/// The worst cost of judging an element of operator `d` of `plan`; `length` is the encoded descriptor's.
+pub(crate) fn cost(plan: &Plan, d: &Descriptor, length: usize) -> Cost {
+    let depth = |count: u64| u64::from(merkle::depth(count));
+    let place_depth = |place: Place| match place {
+        Place::Input(_) | Place::Output(_) => 0,
+        Place::Weight(_) => depth(plan.weights.len() as u64),
+        Place::Trace(_) => depth(u64::from(plan.trace_count)),
+        Place::Inner(_) => depth(u64::from(d.layer_inner_count)),
+    };
+    // Chunks and hashes of one opening, from above: a range of chunks has at most two siblings a level, one chunk has one.
+    let opening = |place: Place, chunks: u64, bytes: u64| {
+        let siblings = if chunks <= 1 { 1 } else { 2 } * depth(chunk_count(bytes));
+        (chunks, 1 + place_depth(place) + siblings)
+    };
+    let bytes = |dims: &[u32], size: usize| ir::elements(dims) * size as u64;
+    let extents: Vec<u32> = d.output_axes.iter().chain(&d.reduction_axes).copied().collect();
+    let mut openings = vec![opening(d.place, 1, bytes(&d.dims, d.dtype.size()))];
+    for operand in &d.operands {
+        let bytes = bytes(&operand.dims, operand.dtype.size());
+        let unbounded = operand.bounds.is_empty();
+        let size = operand.dtype.size();
+        let chunks = chunks(
+            &extents,
+            d.output_axes.len(),
+            operand.base,
+            &operand.strides,
+            unbounded,
+            size,
+            bytes,
+        );
+        openings.push(opening(operand.place, chunks, bytes));
+    }
+    let (chunks, hashes) = openings
+        .iter()
+        .fold((0, 0), |(chunks, hashes), one| (chunks + one.0, hashes + one.1));
+    let lists = 2 + 32 * (plan.inputs.len() + plan.outputs.len()) as u64;
+    let hashes = hashes + depth(plan.operators.len() as u64);
+    let witness_bytes = 14 + length as u64 + lists + 32 * hashes + CHUNK_BYTES * chunks;
+    let openings = d.operands.len() as u64 + 1;
+    let verdict_gas = 50_000 + 15_000 * openings + 16 * witness_bytes + term_gas(d.code) * d.terms();
+    Cost {
+        witness_bytes,
+        verdict_gas,
+    }
+}
+
+/// Gas a term, hashing its bytes included: what `crates/protocol/tests/gas.rs` measures, rounded up by about a tenth. Rows whose
+/// data are chosen to be dear may cost somewhat more; the caps leave room for it.
+const fn term_gas(code: Code) -> u64 {
+    match code {
+        Code::Contract => 450,
+        Code::Sum | Code::Mean => 370,
+        Code::MaxPool | Code::ArgMax => 730,
+        Code::Softmax => 1_450,
+        Code::LayerNorm => 870,
+        Code::Erf | Code::Gelu | Code::GeluTanh | Code::Tanh | Code::Sigmoid | Code::Exp => 60_000,
+        _ => 10_000,
+    }
+}
+
+/// Greatest number of chunks that the first operand's terms span, where they are not consecutive elements.
+fn scattered_chunks(d: &Descriptor) -> Option<u64> {
+    let operand = d.operands.first()?;
+    let terms = &operand.strides[d.output_axes.len()..];
+    let dense = operand.bounds.is_empty() && terms == ir::row_major(&d.reduction_axes);
+    if d.reduction_axes.is_empty() || dense {
+        return None;
+    }
+    let extents: Vec<u32> = d.output_axes.iter().chain(&d.reduction_axes).copied().collect();
+    let size = operand.dtype.size();
+    let bytes = ir::elements(&operand.dims) * size as u64;
+    Some(chunks(
+        &extents,
+        d.output_axes.len(),
+        operand.base,
+        &operand.strides,
+        operand.bounds.is_empty(),
+        size,
+        bytes,
+    ))
+}
+
+/// The first cap of PROTOCOL.md section 5 that an operator exceeds.
+pub(crate) fn exceeded(d: &Descriptor, cost: Cost) -> Option<String> {
+    if let Some(chunks) = scattered_chunks(d).filter(|chunks| *chunks > limits::SPAN_CHUNKS) {
+        return Some(format!(
+            "a window that spans {chunks} chunks, at most {} can be opened",
+            limits::SPAN_CHUNKS
+        ));
+    }
+    let terms = d.terms();
+    let (what, limit) = match d.code {
+        Code::Softmax => ("softmax row", limits::SOFTMAX_TERMS),
+        Code::LayerNorm => ("normalization row", limits::NORMALIZE_TERMS),
+        Code::MaxPool => ("pooling window", limits::POOL_TERMS),
+        _ => ("row", limits::ROW_TERMS),
+    };
+    if terms > limit {
+        return Some(format!("a {what} of {terms} terms, at most {limit} can be judged"));
+    }
+    if cost.witness_bytes > limits::WITNESS_BYTES {
+        return Some(format!(
+            "a witness of {} bytes, at most {}",
+            cost.witness_bytes,
+            limits::WITNESS_BYTES
+        ));
+    }
+    if cost.verdict_gas > limits::VERDICT_GAS {
+        return Some(format!(
+            "a verdict of {} gas, at most {}",
+            cost.verdict_gas,
+            limits::VERDICT_GAS
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{CompileError, testing::Model};
+
+    fn refused(model: &Model) -> String {
+        match model.compile() {
+            Err(error @ CompileError::TooCostly(_)) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn product(terms: i64) -> Model {
+        Model::new()
+            .input("x", 1, &[1, terms])
+            .output("y")
+            .weight("w", &[terms, 2])
+            .node("MatMul", "x w", "y")
+    }
+
+    #[test]
+    fn contractions_end_at_4096_terms() {
+        product(4_096).plan();
+        let error = refused(&product(4_097));
+        assert!(
+            error.contains("operator 0 `y`") && error.contains("4097 terms, at most 4096"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn softmax_ends_at_1024_terms() {
+        let model = |terms| {
+            Model::new()
+                .input("x", 1, &[2, terms])
+                .output("y")
+                .node("Softmax", "x", "y")
+        };
+        model(1_024).plan();
+        assert!(refused(&model(1_025)).contains("at most 1024"));
+    }
+
+    #[test]
+    fn normalization_ends_at_2048_terms() {
+        let model = |terms| {
+            let weights = Model::new()
+                .input("x", 1, &[2, terms])
+                .output("y")
+                .weight("s", &[terms]);
+            weights.node("LayerNormalization", "x s", "y")
+        };
+        model(2_048).plan();
+        assert!(refused(&model(2_049)).contains("at most 2048"));
+    }
+
+    #[test]
+    fn windows_end_at_1024_terms() {
+        let model = |k: i64| {
+            let image = Model::new().input("x", 1, &[1, 1, k + 1, 32]).output("y");
+            image.node("MaxPool", "x", "y").list("kernel_shape", &[k, 32])
+        };
+        model(32).plan();
+        assert!(refused(&model(33)).contains("at most 1024"));
+    }
+
+    #[test]
+    fn wide_windows_are_laid_out_or_refused() {
+        // Two rows of an image 10,000 wide: 40 KiB apart, more than 64 chunks.
+        let pool = |op: &str, padding: i64| {
+            let image = Model::new()
+                .input("x", 1, &[1, 1, 3, 10_000])
+                .output("y")
+                .node(op, "x", "y");
+            image
+                .list("kernel_shape", &[2, 2])
+                .list("pads", &[padding, 0, padding, 0])
+        };
+        assert_eq!(crate::testing::codes(&pool("MaxPool", 1).plan()), "Copy MaxPool");
+        assert_eq!(crate::testing::codes(&pool("AveragePool", 0).plan()), "Copy Mean");
+        // Filling up would change what a mean over the elements within the image divides by.
+        assert!(refused(&pool("AveragePool", 1)).contains("chunks"));
+    }
+
+    #[test]
+    fn all_that_is_too_costly_is_listed() {
+        let model = product(5_000)
+            .weight("v", &[2, 5_000])
+            .node("MatMul", "y v", "z")
+            .node("MatMul", "z w", "q")
+            .output("q");
+        let error = refused(&model);
+        assert!(
+            error.contains("2 operator(s)") && error.contains("operator 0 `y`") && error.contains("operator 2 `q`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_estimate_is_above_what_is_measured_and_near_it() {
+        // From `crates/protocol/tests/gas.rs`; there the plan has fewer operators and so shorter proofs.
+        let near = |model: &Model, measured: u64| {
+            let plan = model.plan();
+            let gas = plan.inspect().operators[0].cost.verdict_gas;
+            assert!((measured..measured * 7 / 4).contains(&gas), "{gas} against {measured}");
+        };
+        near(&product(384), 326_233);
+        near(&product(1_536), 923_006);
+        near(&product(4_096), 2_251_227);
+        near(
+            &Model::new()
+                .input("x", 1, &[4, 1_024])
+                .output("y")
+                .node("Softmax", "x", "y"),
+            1_476_242,
+        );
+        let norm = Model::new()
+            .input("x", 1, &[4, 2_048])
+            .output("y")
+            .weight("s", &[2_048]);
+        near(&norm.node("LayerNormalization", "x s", "y"), 1_874_325);
+    }
+}

@@ -1,0 +1,333 @@
+//! Inlining of the local functions that the dynamo exporter may leave in a model.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use crate::{
+    error::CompileError,
+    graph::{Node, is_default, opset},
+    limits,
+    proto::{AttributeProto, FunctionProto, NodeProto},
+};
+
+type Functions = BTreeMap<(String, String, String), FunctionProto>;
+
+/// The nodes of a graph with every call of a local function replaced by the function's nodes, in order.
+///
+/// Values inside a call are renamed to `<call>/<n>/<name>`, where `n` counts the calls.
+pub(crate) fn inline(
+    nodes: Vec<NodeProto>,
+    functions: Vec<FunctionProto>,
+    opset: i64,
+) -> Result<Vec<Node>, CompileError> {
+    let mut table = Functions::new();
+    for function in functions {
+        let key = (
+            function.domain.clone(),
+            function.name.clone(),
+            function.overload.clone(),
+        );
+        if table.insert(key, function).is_some() {
+            return Err(CompileError::Malformed("two local functions of one name".into()));
+        }
+    }
+    let mut inliner = Inliner {
+        functions: &table,
+        calls: 0,
+        bytes: 0,
+        nodes: Vec::new(),
+    };
+    for node in nodes {
+        inliner.node(node, opset, 0)?;
+    }
+    Ok(inliner.nodes)
+}
+
+struct Inliner<'a> {
+    functions: &'a Functions,
+    calls: usize,
+    bytes: u64,
+    nodes: Vec<Node>,
+}
+
+impl Inliner<'_> {
+    fn node(&mut self, node: NodeProto, version: i64, depth: usize) -> Result<(), CompileError> {
+        let functions = self.functions;
+        let key = (node.domain, node.op_type, node.overload);
+        let Some(function) = functions.get(&key) else {
+            if self.nodes.len() >= limits::NODES {
+                return Err(CompileError::limit(
+                    "nodes",
+                    self.nodes.len() as u64 + 1,
+                    limits::NODES as u64,
+                ));
+            }
+            self.nodes.push(Node {
+                name: node.name,
+                op_type: key.1,
+                domain: if is_default(&key.0) { String::new() } else { key.0 },
+                opset: version,
+                inputs: node.input,
+                outputs: node.output,
+                attributes: node.attribute,
+            });
+            return Ok(());
+        };
+        self.calls += 1;
+        if self.calls > limits::NODES {
+            return Err(CompileError::limit(
+                "calls of functions",
+                self.calls as u64,
+                limits::NODES as u64,
+            ));
+        }
+        if depth >= limits::FUNCTION_DEPTH {
+            return Err(CompileError::limit(
+                "nesting of functions",
+                depth as u64 + 1,
+                limits::FUNCTION_DEPTH as u64,
+            ));
+        }
+        if node.input.len() > function.input.len() || node.output.len() > function.output.len() {
+            return Err(CompileError::Malformed(format!(
+                "call of `{}` with too many values",
+                function.name
+            )));
+        }
+        let label = if node.name.is_empty() {
+            function.name.as_str()
+        } else {
+            node.name.as_str()
+        };
+        let prefix = format!("{label}/{}/", self.calls);
+        // Formal names map to the caller's; an operand left out maps to the empty name.
+        let padded = |names: &[String], index: usize| names.get(index).cloned().unwrap_or_default();
+        let mut names: BTreeMap<&str, String> = BTreeMap::new();
+        for (index, formal) in function.input.iter().enumerate() {
+            names.insert(formal, padded(&node.input, index));
+        }
+        for (index, formal) in function.output.iter().enumerate() {
+            let actual = padded(&node.output, index);
+            if !actual.is_empty() && names.insert(formal, actual).is_some() {
+                return Err(CompileError::Malformed(format!(
+                    "function `{}` returns its own input `{formal}`",
+                    function.name
+                )));
+            }
+        }
+        let version = if function.opset_import.iter().any(|import| is_default(&import.domain)) {
+            opset(&function.opset_import, &format!("function `{}`", function.name))?
+        } else {
+            version
+        };
+        let rename = |name: &String| match names.get(name.as_str()) {
+            Some(actual) => actual.clone(),
+            None if name.is_empty() => String::new(),
+            None => format!("{prefix}{name}"),
+        };
+        for inner in &function.node {
+            let attribute = inner
+                .attribute
+                .iter()
+                .filter_map(|a| resolve(a, &node.attribute, function))
+                .collect();
+            let inner = NodeProto {
+                name: format!("{prefix}{}", inner.name),
+                input: inner.input.iter().map(rename).collect(),
+                output: inner.output.iter().map(rename).collect(),
+                op_type: inner.op_type.clone(),
+                domain: inner.domain.clone(),
+                overload: inner.overload.clone(),
+                attribute,
+            };
+            self.bytes += inner.encoded_len() as u64;
+            if self.bytes > limits::INLINED_BYTES {
+                return Err(CompileError::limit(
+                    "bytes of inlined nodes",
+                    self.bytes,
+                    limits::INLINED_BYTES,
+                ));
+            }
+            self.node(inner, version, depth + 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// An attribute of a function's node: itself, or what it refers to among the call's attributes or the function's defaults.
+fn resolve(attribute: &AttributeProto, call: &[AttributeProto], function: &FunctionProto) -> Option<AttributeProto> {
+    if attribute.ref_attr_name.is_empty() {
+        return Some(attribute.clone());
+    }
+    let named = |candidate: &&AttributeProto| candidate.name == attribute.ref_attr_name;
+    let actual = call
+        .iter()
+        .find(named)
+        .or_else(|| function.attribute_proto.iter().find(named))?;
+    Some(AttributeProto {
+        name: attribute.name.clone(),
+        ..actual.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        proto::OperatorSetIdProto,
+        testing::{Model, codes},
+    };
+
+    fn node(op_type: &str, domain: &str, input: &[&str], output: &[&str]) -> NodeProto {
+        NodeProto {
+            op_type: op_type.into(),
+            domain: domain.into(),
+            input: input.iter().map(|name| name.to_string()).collect(),
+            output: output.iter().map(|name| name.to_string()).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn int(name: &str, i: i64) -> AttributeProto {
+        AttributeProto {
+            name: name.into(),
+            kind: crate::proto::attribute::INT,
+            i,
+            ..Default::default()
+        }
+    }
+
+    /// `f(a, b) = Softmax(a · b, axis)`, with `axis` an attribute of the call.
+    fn model() -> Model {
+        let mut inner = node("Softmax", "", &["t"], &["r"]);
+        inner.attribute.push(AttributeProto {
+            name: "axis".into(),
+            ref_attr_name: "axis".into(),
+            kind: crate::proto::attribute::INT,
+            ..Default::default()
+        });
+        let function = FunctionProto {
+            name: "f".into(),
+            domain: "local".into(),
+            input: vec!["a".into(), "b".into()],
+            output: vec!["r".into()],
+            node: vec![node("Mul", "", &["a", "b"], &["t"]), inner],
+            opset_import: vec![OperatorSetIdProto {
+                domain: String::new(),
+                version: 18,
+            }],
+            attribute_proto: vec![int("axis", 1)],
+            ..Default::default()
+        };
+        let mut model = Model::new().input("x", 1, &[2, 3]).output("y");
+        model.0.functions.push(function);
+        model
+    }
+
+    fn with_call(mut call: NodeProto, attributes: Vec<AttributeProto>) -> Model {
+        call.attribute = attributes;
+        let mut model = model();
+        model.0.graph.get_or_insert_default().node.push(call);
+        model
+    }
+
+    #[test]
+    fn calls_become_their_nodes() {
+        let plan = with_call(node("f", "local", &["x", "x"], &["y"]), vec![int("axis", 0)]).plan();
+        assert_eq!(codes(&plan), "Mul Copy Softmax");
+        assert_eq!(plan.names[0], "f/1/t");
+        // The function's own default.
+        assert_eq!(
+            codes(&with_call(node("f", "local", &["x", "x"], &["y"]), vec![]).plan()),
+            "Mul Softmax"
+        );
+    }
+
+    #[test]
+    fn two_calls_do_not_share_names() {
+        let mut model = with_call(node("f", "local", &["x", "x"], &["z"]), vec![]);
+        model
+            .0
+            .graph
+            .get_or_insert_default()
+            .node
+            .push(node("f", "local", &["z", "x"], &["y"]));
+        assert_eq!(codes(&model.plan()), "Mul Softmax Mul Softmax");
+    }
+
+    #[test]
+    fn weights_in_functions_are_not_multiplied_without_limit() {
+        let tensor = crate::proto::TensorProto {
+            dims: vec![1 << 20],
+            data_type: 1,
+            raw_data: Some(vec![0; 1 << 22]),
+            ..Default::default()
+        };
+        let value = AttributeProto {
+            name: "value".into(),
+            kind: crate::proto::attribute::TENSOR,
+            t: Some(tensor),
+            ..Default::default()
+        };
+        let mut constant = node("Constant", "", &[], &["r"]);
+        constant.attribute.push(value);
+        let mut model = Model::new().input("x", 1, &[2, 3]).output("y");
+        model.0.functions.push(FunctionProto {
+            name: "f".into(),
+            domain: "local".into(),
+            output: vec!["r".into()],
+            node: vec![constant],
+            ..Default::default()
+        });
+        for k in 0..100 {
+            let output = format!("c{k}");
+            model
+                .0
+                .graph
+                .get_or_insert_default()
+                .node
+                .push(node("f", "local", &[], &[&output]));
+        }
+        let error = model.compile().unwrap_err();
+        assert!(
+            matches!(&error, CompileError::Limit { what, .. } if what == "bytes of inlined nodes"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn doubling_functions_end_at_the_limit_of_nodes() {
+        // g0 calls g1 twice, g1 calls g2 twice, …: 2^16 nodes of one call, times the calls.
+        let mut model = Model::new().input("x", 1, &[2, 3]).output("y");
+        for k in 0..15 {
+            let (name, next) = (format!("g{k}"), format!("g{}", k + 1));
+            let (op, domain) = if k < 14 { (next.as_str(), "local") } else { ("Relu", "") };
+            model.0.functions.push(FunctionProto {
+                name,
+                domain: "local".into(),
+                input: vec!["a".into()],
+                output: vec!["r".into()],
+                node: vec![node(op, domain, &["a"], &["t"]), node(op, domain, &["t"], &["r"])],
+                ..Default::default()
+            });
+        }
+        for k in 0..8 {
+            let (from, to) = (
+                if k == 0 { "x".into() } else { format!("v{k}") },
+                if k == 7 { "y".into() } else { format!("v{}", k + 1) },
+            );
+            model
+                .0
+                .graph
+                .get_or_insert_default()
+                .node
+                .push(node("g0", "local", &[&from], &[&to]));
+        }
+        let error = model.compile().unwrap_err();
+        assert!(
+            matches!(&error, CompileError::Limit { what, .. } if what == "nodes" || what == "calls of functions"),
+            "{error}"
+        );
+    }
+}

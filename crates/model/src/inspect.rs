@@ -1,0 +1,176 @@
+//! What a plan holds and what judging it costs, for people and for `--json`.
+
+use serde::Serialize;
+
+use crate::{
+    cost::{self, Cost},
+    ir::elements,
+    plan::Plan,
+};
+use touchstone_protocol::descriptor::{Dtype, Place};
+
+/// Summary of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Inspection {
+    /// Graph inputs: name, dtype, shape.
+    pub inputs: Vec<TensorInfo>,
+    /// Graph outputs: name, dtype, shape.
+    pub outputs: Vec<TensorInfo>,
+    /// Number of weights.
+    pub weights: usize,
+    /// Bytes of all weights.
+    pub weight_bytes: u64,
+    /// Number of values placed in the trace.
+    pub trace_values: u32,
+    /// Bytes committed with every claim: trace values and outputs.
+    pub boundary_bytes: u64,
+    /// Bytes of all inner values; those of one layer are committed when it is disputed.
+    pub inner_bytes: u64,
+    /// Greatest witness of any operator, in bytes, from above.
+    pub worst_witness_bytes: u64,
+    /// Greatest verdict of any operator, in gas: an estimate.
+    pub worst_verdict_gas: u64,
+    /// Layers in order.
+    pub layers: Vec<LayerInfo>,
+    /// Operators in order.
+    pub operators: Vec<OperatorInfo>,
+}
+
+/// Name, dtype and shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TensorInfo {
+    /// ONNX name.
+    pub name: String,
+    /// Element type, as ONNX spells it.
+    pub dtype: &'static str,
+    /// Shape.
+    pub dims: Vec<u32>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LayerInfo {
+    /// First operator.
+    pub first: u32,
+    /// Number of operators.
+    pub operators: u32,
+    /// Number of inner values.
+    pub inner_values: u32,
+    /// Bytes of its inner values.
+    pub inner_bytes: u64,
+    /// Bytes of its boundary values.
+    pub boundary_bytes: u64,
+}
+
+/// One operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OperatorInfo {
+    /// ONNX name of the output.
+    pub name: String,
+    /// Name of the code, as in PROTOCOL.md section 5.
+    pub code: String,
+    /// Layer.
+    pub layer: u32,
+    /// Where the output is committed: `trace`, `output` or `inner`, with its number.
+    pub place: String,
+    /// Element type of the output.
+    pub dtype: &'static str,
+    /// Shape of the output.
+    pub dims: Vec<u32>,
+    /// Terms of the reduction, 1 if there is none.
+    pub terms: u64,
+    /// Bytes of the output.
+    pub bytes: u64,
+    /// Bytes of the descriptor.
+    pub descriptor_bytes: usize,
+    /// Worst cost of judging an element.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// The name of a dtype, as ONNX spells it.
+pub const fn dtype_name(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F32 => "float32",
+        Dtype::U8 => "uint8",
+        Dtype::I32 => "int32",
+        Dtype::I64 => "int64",
+        Dtype::Bool => "bool",
+    }
+}
+
+/// `kind number`, for people.
+pub fn place_name(place: Place) -> String {
+    match place {
+        Place::Input(n) => format!("input {n}"),
+        Place::Weight(n) => format!("weight {n}"),
+        Place::Trace(n) => format!("trace {n}"),
+        Place::Output(n) => format!("output {n}"),
+        Place::Inner(n) => format!("inner {n}"),
+    }
+}
+
+impl Plan {
+    /// Summarizes the plan.
+    pub fn inspect(&self) -> Inspection {
+        let io = |io: &crate::plan::Io| TensorInfo {
+            name: io.name.clone(),
+            dtype: dtype_name(io.dtype),
+            dims: io.dims.clone(),
+        };
+        let operators: Vec<OperatorInfo> = self
+            .operators
+            .iter()
+            .zip(&self.names)
+            .map(|(d, name)| {
+                // Compile has encoded every descriptor before.
+                let descriptor_bytes = d.encode().map_or(0, |bytes| bytes.len());
+                OperatorInfo {
+                    name: name.clone(),
+                    code: format!("{:?}", d.code),
+                    layer: d.layer,
+                    place: place_name(d.place),
+                    dtype: dtype_name(d.dtype),
+                    dims: d.dims.clone(),
+                    terms: d.terms(),
+                    bytes: elements(&d.dims) * d.dtype.size() as u64,
+                    descriptor_bytes,
+                    cost: cost::cost(self, d, descriptor_bytes),
+                }
+            })
+            .collect();
+        let layers: Vec<LayerInfo> = self
+            .layers
+            .iter()
+            .map(|layer| {
+                let range = layer.operators.start as usize..layer.operators.end as usize;
+                let sum = |inner: bool| {
+                    let of_kind = range
+                        .clone()
+                        .filter(|i| matches!(self.operators[*i].place, Place::Inner(_)) == inner);
+                    of_kind.map(|i| operators[i].bytes).sum()
+                };
+                LayerInfo {
+                    first: layer.operators.start,
+                    operators: layer.operators.end - layer.operators.start,
+                    inner_values: layer.inner_count,
+                    inner_bytes: sum(true),
+                    boundary_bytes: sum(false),
+                }
+            })
+            .collect();
+        Inspection {
+            inputs: self.inputs.iter().map(io).collect(),
+            outputs: self.outputs.iter().map(io).collect(),
+            weights: self.weights.len(),
+            weight_bytes: self.weights.iter().map(|weight| weight.bytes.len() as u64).sum(),
+            trace_values: self.trace_count,
+            boundary_bytes: layers.iter().map(|layer| layer.boundary_bytes).sum(),
+            inner_bytes: layers.iter().map(|layer| layer.inner_bytes).sum(),
+            worst_witness_bytes: operators.iter().map(|o| o.cost.witness_bytes).max().unwrap_or(0),
+            worst_verdict_gas: operators.iter().map(|o| o.cost.verdict_gas).max().unwrap_or(0),
+            layers,
+            operators,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Every limit on what a model file may ask of the compiler. A file beyond one is refused by the limit's name.
+
+/// Largest model file in bytes: the protobuf format's own limit.
+pub const FILE_BYTES: usize = i32::MAX as usize;
+/// Messages, strings and unpacked numbers in a file. Each may be two bytes on disk and some hundred in memory.
+pub const PARTS: usize = 1 << 20;
+/// Bytes of packed varint lists (`int32_data`, `int64_data`, `ints`): each byte may become eight.
+pub const VARINT_BYTES: usize = 1 << 26;
+/// Nesting of messages.
+pub const DEPTH: usize = 16;
+/// Nodes of the graph after local functions are inlined.
+pub const NODES: usize = 100_000;
+/// Nesting of local functions.
+pub const FUNCTION_DEPTH: usize = 16;
+/// Encoded bytes of the nodes that calls of local functions become.
+pub const INLINED_BYTES: u64 = 1 << 28;
+/// Bytes of a name.
+pub const NAME_BYTES: usize = 1_024;
+/// Inputs or outputs of one node.
+pub const NODE_VALUES: usize = 1_024;
+/// Rank of a tensor (PROTOCOL.md section 2).
+pub const RANK: usize = 8;
+/// Bytes of a tensor (PROTOCOL.md section 2).
+pub const TENSOR_BYTES: u64 = 1 << 31;
+/// Graph inputs, and graph outputs: a witness lists their commitments behind a one-byte count.
+pub const IO_VALUES: usize = 64;
+/// Elements that constant folding may compute with arithmetic.
+pub const FOLD_ARITHMETIC: u64 = 1 << 24;
+/// Bytes of the constants that folding computes.
+pub const FOLD_BYTES: u64 = 1 << 28;
+/// Bytes of the weights that are laid out anew for their readers.
+pub const LAYOUT_BYTES: u64 = 1 << 31;
+/// Elements of a constant that is read as a shape, axes or the like.
+pub const PARAMETER_ELEMENTS: u64 = 1_024;
+/// Elements of a `Range`.
+pub const RANGE_ELEMENTS: u64 = 1 << 20;
+/// First and last version of the default operator set.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=23;
+
+/// Bytes of a witness (PROTOCOL.md section 5).
+pub const WITNESS_BYTES: u64 = 61_440;
+/// Gas of a verdict (PROTOCOL.md section 5).
+pub const VERDICT_GAS: u64 = 1 << 23;
+/// Terms of a contraction or a reduction.
+pub const ROW_TERMS: u64 = 4_096;
+/// Terms of a softmax row.
+pub const SOFTMAX_TERMS: u64 = 1_024;
+/// Terms of a normalization row.
+pub const NORMALIZE_TERMS: u64 = 2_048;
+/// Terms of a pooling window.
+pub const POOL_TERMS: u64 = 1_024;
+/// Chunks that a scattered window may span.
+pub const SPAN_CHUNKS: u64 = 64;
+/// Bytes of a chunk.
+pub const CHUNK_BYTES: u64 = 256;

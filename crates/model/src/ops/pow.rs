@@ -1,0 +1,52 @@
+//! Power with a constant exponent of 1/2, 1, 2 or 3.
+//!
+//! <https://onnx.ai/onnx/operators/onnx__Pow.html>. A plan computes it by square root and products, each rounded once.
+
+use touchstone_protocol::descriptor::{Code, Dtype};
+
+use super::{Operator, Outcome};
+use crate::{build::Build, error::refuse, exact, lower::Call};
+
+pub(super) const OPERATORS: &[Operator] = &[Operator {
+    name: "Pow",
+    since: 1,
+    inputs: 2..=2,
+    outputs: 1,
+    attributes: &[],
+    lower: pow,
+}];
+
+fn pow(build: &mut Build, call: &Call) -> Outcome {
+    let (x, exponent) = (call.input(0)?, call.input(1)?);
+    if x.dtype != Dtype::F32 {
+        refuse!("dtype {:?} is not supported here", x.dtype);
+    }
+    let bytes = match build.parameter_bytes(exponent)? {
+        Some(bytes) if exponent.elements() == 1 => bytes,
+        _ => refuse!("the exponent is not one constant"),
+    };
+    // Exponents as halves.
+    let halves = match exponent.dtype {
+        Dtype::F32 => match u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) {
+            0x3f00_0000 => 1,
+            0x3f80_0000 => 2,
+            0x4000_0000 => 4,
+            0x4040_0000 => 6,
+            _ => 0,
+        },
+        dtype => exact::integer(&bytes, dtype).clamp(0, 4) * 2,
+    };
+    // The exponent may have a higher rank than x.
+    let x = &x.expand(&crate::view::broadcast(&[&x.dims, &exponent.dims])?)?;
+    let view = match halves {
+        1 => build.elementwise(Code::Sqrt, Dtype::F32, &[x])?,
+        2 => x.clone(),
+        4 => build.elementwise(Code::Mul, Dtype::F32, &[x, x])?,
+        6 => {
+            let square = build.elementwise(Code::Mul, Dtype::F32, &[x, x])?;
+            build.elementwise(Code::Mul, Dtype::F32, &[&square, x])?
+        }
+        _ => refuse!("the exponent is none of 1/2, 1, 2 and 3"),
+    };
+    Ok(vec![view])
+}
