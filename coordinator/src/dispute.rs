@@ -1,0 +1,306 @@
+//! Disputes, on the worker's side: what is asked, whether an answer is one, and the call that it becomes.
+//!
+//! An answer is checked here only so far that a lying worker cannot make the coordinator pay for a call that the contract
+//! refuses. Whether a witness convinces is the judge's business; the sender asks the contract before it sends.
+
+use touchstone_chain::{B256, Bytes, bindings::IDisputes, signature};
+use touchstone_protocol::{
+    claim::{Domain, LayerAnswer},
+    merkle,
+};
+use touchstone_wire::worker::{Answer, Ask, Question, Reply};
+
+use crate::db::disputes::{Dispute, Phase};
+
+/// An answer that is refused: the worker is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerRefusal {
+    /// The dispute is about another claim.
+    #[error("dispute {dispute} is not about claim {claim}")]
+    Foreign {
+        /// The dispute.
+        dispute: B256,
+        /// The claim in the answer.
+        claim: B256,
+    },
+    /// It answers something else than is asked.
+    #[error("the answer does not fit a dispute that is {0:?}")]
+    WrongKind(Phase),
+    /// The descendants are too few, too many, or of another node.
+    #[error("the {0} nodes are not the descendants of node {1}")]
+    NotDescendants(usize, B256),
+    /// The layer's root is not the tree of the commitments.
+    #[error("layer root {actual} is not that of the commitments, {expected}")]
+    LayerRoot {
+        /// Of the commitments.
+        expected: B256,
+        /// Sent.
+        actual: B256,
+    },
+    /// The layer's root is not signed by the claim's node key.
+    #[error("the signature of the root of layer {0} is not the node key's")]
+    LayerSignature(u32),
+    /// No answer.
+    #[error("the worker cannot answer: {0}")]
+    Unable(String),
+}
+
+/// What the worker is asked, if it is its turn.
+pub fn question(dispute: &Dispute) -> Option<Question> {
+    let state = &dispute.state;
+    let ask = match state.phase {
+        Phase::Revealing => Ask::Reveal {
+            tree: state.tree,
+            node: state.node,
+            depth: state.depth,
+            index: state.index,
+        },
+        Phase::Layering => Ask::Layer(state.layer),
+        Phase::Defending => Ask::Defend {
+            operator: state.operator,
+            element: state.element,
+        },
+        Phase::Choosing
+        | Phase::Picking
+        | Phase::Struck
+        | Phase::Lost
+        | Phase::Conceded
+        | Phase::Voided
+        | Phase::Moot
+        | Phase::Settled
+        | Phase::Orphaned => return None,
+    };
+    Some(Question {
+        claim: dispute.claim,
+        dispute: dispute.id,
+        state: state.digest,
+        deadline: state.deadline,
+        ask,
+    })
+}
+
+/// Checks an answer against the dispute's state and the claim's node key; gives the call's bytes.
+pub fn check(
+    dispute: &Dispute,
+    domain: &Domain,
+    node: touchstone_chain::Address,
+    answer: &Answer,
+) -> Result<Bytes, AnswerRefusal> {
+    use touchstone_chain::bindings::IDisputes::{answerLayerCall, defendCall, revealCall};
+    let (id, state) = (dispute.id, dispute.state.digest);
+    if answer.claim != dispute.claim {
+        return Err(AnswerRefusal::Foreign {
+            dispute: id,
+            claim: answer.claim,
+        });
+    }
+    match (&answer.reply, dispute.state.phase) {
+        (Reply::Unable(reason), _) => Err(AnswerRefusal::Unable(reason.clone())),
+        (Reply::Reveal(children), Phase::Revealing) => {
+            let (node, depth) = (dispute.state.node, dispute.state.depth);
+            if children.len() != 1 << depth.min(3) || merkle::root(children) != node {
+                return Err(AnswerRefusal::NotDescendants(children.len(), node));
+            }
+            Ok(encode(&revealCall {
+                dispute: id,
+                state,
+                children: children.clone(),
+            }))
+        }
+        (
+            Reply::Layer {
+                root,
+                signature,
+                commitments,
+            },
+            Phase::Layering,
+        ) => {
+            let layer = dispute.state.layer;
+            let expected = merkle::root(commitments);
+            if expected != *root {
+                return Err(AnswerRefusal::LayerRoot {
+                    expected,
+                    actual: *root,
+                });
+            }
+            let digest = LayerAnswer {
+                claim: dispute.claim,
+                layer,
+                root: *root,
+            }
+            .digest(domain);
+            if signature::recover(digest, signature) != Some(node) {
+                return Err(AnswerRefusal::LayerSignature(layer));
+            }
+            let signature = signature.to_vec().into();
+            Ok(encode(&answerLayerCall {
+                dispute: id,
+                state,
+                root: *root,
+                signature,
+            }))
+        }
+        (Reply::Defend(witness), Phase::Defending) => Ok(encode(&defendCall {
+            dispute: id,
+            state,
+            witness: witness.clone().into(),
+        })),
+        (Reply::Reveal(_) | Reply::Layer { .. } | Reply::Defend(_), phase) => Err(AnswerRefusal::WrongKind(phase)),
+    }
+}
+
+/// The call that ends a dispute whose clock has run out.
+pub fn timeout(dispute: &Dispute) -> Bytes {
+    encode(&IDisputes::timeoutCall {
+        dispute: dispute.id,
+        state: dispute.state.digest,
+    })
+}
+
+fn encode(call: &impl touchstone_chain::SolCall) -> Bytes {
+    call.abi_encode().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use touchstone_chain::{Address, PrivateKeySigner};
+    use touchstone_wire::worker::Tree;
+
+    use super::*;
+    use crate::db::disputes::DisputeState;
+
+    fn dispute(phase: Phase) -> Dispute {
+        let leaves: Vec<B256> = (1..=4).map(B256::repeat_byte).collect();
+        Dispute {
+            id: B256::repeat_byte(0xd1),
+            claim: B256::repeat_byte(0xc1),
+            state: DisputeState {
+                phase,
+                tree: Tree::Trace,
+                layer: 3,
+                node: merkle::root(&leaves),
+                depth: 2,
+                index: 0,
+                operator: 7,
+                element: 9,
+                digest: B256::repeat_byte(0x5d),
+                deadline: 100,
+            },
+        }
+    }
+
+    fn answer(reply: Reply) -> Answer {
+        Answer {
+            claim: B256::repeat_byte(0xc1),
+            dispute: B256::repeat_byte(0xd1),
+            state: B256::repeat_byte(0x5d),
+            reply,
+        }
+    }
+
+    const DOMAIN: Domain = Domain {
+        chain_id: 1,
+        market: Address::ZERO,
+    };
+
+    #[test]
+    fn asked_only_in_the_workers_turns() {
+        let ask = |phase| question(&dispute(phase)).map(|question| question.ask);
+        assert!(matches!(ask(Phase::Revealing), Some(Ask::Reveal { depth: 2, .. })));
+        assert_eq!(ask(Phase::Layering), Some(Ask::Layer(3)));
+        assert_eq!(
+            ask(Phase::Defending),
+            Some(Ask::Defend {
+                operator: 7,
+                element: 9
+            })
+        );
+        for phase in [
+            Phase::Choosing,
+            Phase::Picking,
+            Phase::Struck,
+            Phase::Lost,
+            Phase::Conceded,
+            Phase::Voided,
+            Phase::Moot,
+            Phase::Settled,
+            Phase::Orphaned,
+        ] {
+            assert_eq!(ask(phase), None, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn reveals_must_hash_to_the_node() {
+        let leaves: Vec<B256> = (1..=4).map(B256::repeat_byte).collect();
+        let check = |children: Vec<B256>| {
+            super::check(
+                &dispute(Phase::Revealing),
+                &DOMAIN,
+                Address::ZERO,
+                &answer(Reply::Reveal(children)),
+            )
+        };
+        assert!(check(leaves.clone()).is_ok());
+        assert!(matches!(
+            check(leaves[..3].to_vec()),
+            Err(AnswerRefusal::NotDescendants(3, _))
+        ));
+        let mut swapped = leaves;
+        swapped.swap(0, 1);
+        assert!(matches!(check(swapped), Err(AnswerRefusal::NotDescendants(4, _))));
+    }
+
+    #[test]
+    fn layers_must_be_signed_by_the_claims_node_key() {
+        let key = PrivateKeySigner::random();
+        let commitments = vec![B256::repeat_byte(1), B256::ZERO];
+        let root = merkle::root(&commitments);
+        let sign = |layer| {
+            let digest = LayerAnswer {
+                claim: B256::repeat_byte(0xc1),
+                layer,
+                root,
+            }
+            .digest(&DOMAIN);
+            signature::sign(&key, digest).unwrap()
+        };
+        let check = |root, layer, node| {
+            let reply = Reply::Layer {
+                root,
+                signature: sign(layer),
+                commitments: commitments.clone(),
+            };
+            super::check(&dispute(Phase::Layering), &DOMAIN, node, &answer(reply))
+        };
+        assert!(check(root, 3, key.address()).is_ok());
+        assert_eq!(check(root, 4, key.address()), Err(AnswerRefusal::LayerSignature(3)));
+        assert_eq!(check(root, 3, Address::ZERO), Err(AnswerRefusal::LayerSignature(3)));
+        assert!(matches!(
+            check(B256::ZERO, 3, key.address()),
+            Err(AnswerRefusal::LayerRoot { .. })
+        ));
+    }
+
+    #[test]
+    fn answers_fit_the_question_and_the_claim() {
+        let check = |phase, answer| super::check(&dispute(phase), &DOMAIN, Address::ZERO, &answer);
+        assert!(check(Phase::Defending, answer(Reply::Defend(vec![1]))).is_ok());
+        assert_eq!(
+            check(Phase::Choosing, answer(Reply::Defend(vec![1]))),
+            Err(AnswerRefusal::WrongKind(Phase::Choosing))
+        );
+        assert_eq!(
+            check(Phase::Defending, answer(Reply::Reveal(vec![]))),
+            Err(AnswerRefusal::WrongKind(Phase::Defending))
+        );
+        let foreign = Answer {
+            claim: B256::ZERO,
+            ..answer(Reply::Defend(vec![1]))
+        };
+        assert!(matches!(
+            check(Phase::Defending, foreign),
+            Err(AnswerRefusal::Foreign { .. })
+        ));
+    }
+}
