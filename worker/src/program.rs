@@ -1,0 +1,103 @@
+//! The commands of a worker's binary.
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    Behaviour,
+    breaker::Breaker,
+    check,
+    config::{Config, Options},
+    identity, run,
+    store::Store,
+};
+
+#[derive(Debug, Parser)]
+#[command(name = "touchstone-worker", version, about, args_conflicts_with_subcommands = true)]
+/// Runs leased jobs, commits, signs, answers disputes
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until Ctrl-C (default)
+    Run(Options),
+    /// Check hardware, disk, chain, stake, coordinator and model files, and say what is wrong
+    Check(Options),
+    /// Close the circuit breaker after you have looked at why it opened
+    Reset(Options),
+}
+
+/// Runs the program with the behaviour that `behave` makes of its configuration.
+pub fn program(behave: impl FnOnce(&Config) -> anyhow::Result<Behaviour>) -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal();
+    // A subscriber that somebody else has set serves as well.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(ansi)
+        .with_writer(std::io::stderr)
+        .try_init();
+    match execute(Arguments::parse(), behave) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(arguments: Arguments, behave: impl FnOnce(&Config) -> anyhow::Result<Behaviour>) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match arguments.command.unwrap_or(Command::Run(arguments.options)) {
+        Command::Run(options) => {
+            let config = Config::load(options)?;
+            eprint!("{config}");
+            let behaviour = behave(&config)?;
+            let shutdown = CancellationToken::new();
+            runtime.block_on(async {
+                tokio::spawn(stop_on_signal(shutdown.clone()));
+                run(config, behaviour, shutdown).await
+            })?;
+            Ok(true)
+        }
+        Command::Check(options) => {
+            let config = Config::load(options)?;
+            let behaviour = behave(&config);
+            Ok(runtime.block_on(check::check(&config, behaviour)))
+        }
+        Command::Reset(options) => {
+            let config = Config::load(options)?;
+            let breaker = Breaker::new(Store::open(&config.data_dir, &identity(&config))?);
+            match breaker.tripped()? {
+                Some(tripped) => println!("circuit breaker closed; it was open because of: {}", tripped.reason),
+                None => println!("circuit breaker was not open"),
+            }
+            breaker.reset()?;
+            Ok(true)
+        }
+    }
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+    tracing::info!("shutting down");
+    shutdown.cancel();
+}

@@ -1,0 +1,431 @@
+//! The worker without its coordinator: leases held against the chain, disputes answered by its own transactions (PROTOCOL.md P9).
+//! On a local node with the real contracts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::common::{Coordinator, POSTER, Session, Worker, compiled, config, honest, model_file};
+use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_sol_types::SolCall;
+use touchstone_chain::{
+    ChainReader, Order, Outcome, PrivateKeySigner, Sender, SenderConfig,
+    bindings::{IDisputes, IMarket, IModelRegistry, Phase},
+    deploy::{deploy, devnet_parameters},
+    event::Deployment,
+};
+use touchstone_protocol::{descriptor::Code, merkle::MerkleTree};
+use touchstone_wire::worker::{FromWorker, Job, ModelRef, Offer, RefuseReason, RunResult, ToWorker};
+use touchstone_worker::{
+    config::{Config, NodeKey},
+    model::Model,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A node that mines as soon as it gets a transaction.
+struct Node {
+    child: Child,
+    reader: ChainReader,
+    url: String,
+    keys: Vec<PrivateKeySigner>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Node {
+    async fn start(folder: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let accounts = folder.join("accounts.json");
+        let child = Command::new(root().join(".state/bin/anvil"))
+            .args([
+                "--silent",
+                "--hardfork",
+                "osaka",
+                "--enable-tx-gas-limit",
+                "--port",
+                &port.to_string(),
+            ])
+            .arg("--config-out")
+            .arg(&accounts)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("anvil is set up");
+        let url = format!("http://127.0.0.1:{port}");
+        let reader = ChainReader::new(&url, Duration::from_secs(10)).unwrap();
+        until(async || reader.chain_id().await.is_ok()).await;
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(accounts).unwrap()).unwrap();
+        let keys = json["private_keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key.as_str().unwrap().parse().unwrap());
+        let keys = keys.collect();
+        Self {
+            child,
+            reader,
+            url,
+            keys,
+        }
+    }
+
+    async fn send<C: SolCall>(&self, key: usize, to: Address, value: u128, call: C) {
+        let config = SenderConfig {
+            confirmations: 0,
+            ..SenderConfig::new(31_337)
+        };
+        let sender = Sender::new(self.reader.clone(), self.keys[key].clone(), config);
+        let order = Order {
+            key: C::SIGNATURE.into(),
+            to,
+            data: call.abi_encode().into(),
+            value: U256::from(value),
+            deadline: u64::MAX,
+            gas_floor: 0,
+        };
+        match sender.send(order, PATIENCE).await.unwrap() {
+            Outcome::Succeeded(_) => {}
+            Outcome::Reverted(_, revert) | Outcome::Refused(revert) => {
+                panic!(
+                    "{}: {revert}, {:?} {:?}",
+                    C::SIGNATURE,
+                    revert.market(),
+                    revert.disputes()
+                )
+            }
+        }
+    }
+
+    async fn view<C: SolCall>(&self, to: Address, call: C) -> C::Return {
+        let head = self.reader.head().await.unwrap();
+        self.reader.call(to, &call, head.hash).await.unwrap()
+    }
+}
+
+/// Waits for another process; there is nothing to be woken by.
+async fn until(mut done: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !done().await {
+        assert!(begun.elapsed() < PATIENCE, "it does not happen");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+const DEPLOYER: usize = 0;
+const PROVIDER: usize = 1;
+const NODE: usize = 2;
+const REQUESTER: usize = 3;
+const CHALLENGER: usize = 4;
+
+struct Scene {
+    node: Node,
+    deployment: Deployment,
+    model: Model,
+    offer: Offer,
+    coordinator: Coordinator,
+    config: Config,
+    _folder: tempfile::TempDir,
+}
+
+/// A published model, a staked worker, a request, and the offer that a coordinator makes of it.
+async fn scene() -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path()).await;
+    let artifacts = root().join("contracts/artifacts");
+    let deployment = deploy(&node.reader, &node.keys[DEPLOYER], &artifacts, &devnet_parameters())
+        .await
+        .unwrap();
+    let Deployment { registry, market, .. } = deployment;
+    let file = model_file();
+    let mut model = compiled(&file);
+    let header = model.header.clone();
+    let publish = IModelRegistry::publishCall {
+        header: IModelRegistry::Header {
+            planRoot: header.plan_root,
+            weightsRoot: header.weights_root,
+            operators: header.operators,
+            weights: header.weights,
+            traceValues: header.trace_values,
+            layers: header.layers,
+            profile: header.profile,
+        },
+        io: model.plan.io().encode().unwrap().into(),
+        uri: String::new(),
+        digest: keccak256(&file),
+        price: U256::from(1_000_000),
+    };
+    node.send(DEPLOYER, registry, 0, publish).await;
+    let publisher = node.keys[DEPLOYER].address();
+    model.id = header.id(publisher);
+    node.send(PROVIDER, market, 3_000_000_000_000_000_000, IMarket::stakeCall {})
+        .await;
+    node.send(
+        PROVIDER,
+        market,
+        0,
+        IMarket::setNodeCall {
+            node: node.keys[NODE].address(),
+        },
+    )
+    .await;
+    let mut offer = crate::common::offer(&model, &file, 1);
+    let options = IMarket::Options {
+        mode: IMarket::CallbackMode::None,
+        callbackGas: 0,
+        callbackGasPrice: 0,
+        tag: B256::ZERO,
+    };
+    let request = IMarket::requestCall {
+        model: model.id,
+        inputs: offer.input.clone().into(),
+        options,
+    };
+    node.send(REQUESTER, market, 1_000_000, request).await;
+    let request = node
+        .view(market, IMarket::requestOfCall { request: U256::from(1) })
+        .await;
+    assert_eq!((request.inputs, request.attempt), (offer.inputs, 1));
+    offer.job = Job {
+        request: U256::from(1),
+        attempt: 1,
+    };
+    offer.model = ModelRef {
+        publisher,
+        ..offer.model
+    };
+    (offer.deadline, offer.lease_expires) = (request.deadline, request.deadline);
+    (offer.valid_until_min, offer.valid_until_max) = (request.deadline, request.deadline + 60);
+    let coordinator = Coordinator::serving(file, 31_337, market).await;
+    let config = Config {
+        market,
+        rpc: Some(node.url.clone()),
+        provider: node.keys[PROVIDER].address(),
+        node: NodeKey(node.keys[NODE].clone()),
+        direct_after_percent: Some(0),
+        ..config(coordinator.address, &folder.path().join("worker"))
+    };
+    Scene {
+        node,
+        deployment,
+        model,
+        offer,
+        coordinator,
+        config,
+        _folder: folder,
+    }
+}
+
+async fn refused(session: &mut Session, offer: Offer) -> (RefuseReason, String) {
+    session.say(ToWorker::Offer(Box::new(offer))).await;
+    assert!(matches!(session.hear().await, FromWorker::Accept(_)));
+    match session.hear().await {
+        FromWorker::Refuse(refuse) => (refuse.reason, refuse.detail),
+        other => panic!("expected a refusal, heard {other:?}"),
+    }
+}
+
+async fn leased(session: &mut Session, offer: Offer) -> RunResult {
+    session.say(ToWorker::Offer(Box::new(offer))).await;
+    assert!(matches!(session.hear().await, FromWorker::Accept(_)));
+    assert!(matches!(session.hear().await, FromWorker::Commitments(_)));
+    match session.hear().await {
+        FromWorker::Result(result) => result,
+        other => panic!("expected a result, heard {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_the_chain_does_not_know_is_refused() {
+    let mut scene = scene().await;
+    let worker = Worker::start(scene.config.clone(), honest());
+    let mut session = scene.coordinator.session().await;
+    let job = scene.offer.job;
+    for (offer, expect) in [
+        (
+            Offer {
+                job: Job { attempt: 2, ..job },
+                ..scene.offer.clone()
+            },
+            "attempt",
+        ),
+        (
+            Offer {
+                job: Job {
+                    request: U256::from(2),
+                    ..job
+                },
+                ..scene.offer.clone()
+            },
+            "None",
+        ),
+        (
+            Offer {
+                inputs: B256::ZERO,
+                ..scene.offer.clone()
+            },
+            "inputs",
+        ),
+    ] {
+        let (reason, detail) = refused(&mut session, offer).await;
+        assert_eq!(
+            (reason, detail.contains(expect)),
+            (RefuseReason::BadOffer, true),
+            "{detail}"
+        );
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins() {
+    let mut scene = scene().await;
+    let worker = Worker::start(scene.config.clone(), honest());
+    let mut session = scene.coordinator.session().await;
+    let result = leased(&mut session, scene.offer.clone()).await;
+
+    // Anybody can post what it signed.
+    let (node, Deployment { market, disputes, .. }) = (&scene.node, scene.deployment);
+    let terms = IMarket::Terms {
+        request: scene.offer.job.request,
+        attempt: 1,
+        worker: scene.config.provider,
+        traceRoot: result.trace_root,
+        poster: POSTER,
+        validUntil: result.valid_until,
+    };
+    let outputs = result.output.clone().into();
+    let signature = result.signature.to_vec().into();
+    node.send(
+        REQUESTER,
+        market,
+        0,
+        IMarket::claimCall {
+            terms,
+            outputs,
+            signature,
+        },
+    )
+    .await;
+    let claim = node
+        .view(market, IMarket::requestOfCall { request: U256::from(1) })
+        .await
+        .claim;
+
+    // A challenger asks everything there is to ask; nobody relays it.
+    let bond = 2_000_000_000_000_000_000;
+    node.send(
+        CHALLENGER,
+        disputes,
+        bond,
+        IDisputes::openCall {
+            claim,
+            salt: U256::ZERO,
+        },
+    )
+    .await;
+    let challenger = node.keys[CHALLENGER].address();
+    let dispute = node
+        .view(
+            disputes,
+            IDisputes::disputeIdCall {
+                claim,
+                challenger,
+                salt: U256::ZERO,
+            },
+        )
+        .await;
+    let state = async || node.view(disputes, IDisputes::stateDigestCall { dispute }).await;
+    let becomes = async |phase: Phase| {
+        until(async || {
+            node.view(disputes, IDisputes::disputeOfCall { dispute })
+                .await
+                .position
+                .phase
+                == phase
+        })
+        .await;
+    };
+    node.send(
+        CHALLENGER,
+        disputes,
+        0,
+        IDisputes::askCall {
+            dispute,
+            state: state().await,
+        },
+    )
+    .await;
+    becomes(Phase::Picking).await;
+
+    let plan = &scene.model.plan;
+    let inner = |d: &&touchstone_protocol::descriptor::Descriptor| d.touches_inner() && d.code == Code::Contract;
+    let operator = plan.operators.iter().position(|d| inner(&d)).unwrap() as u32;
+    let descriptor = plan.operators[operator as usize].encode().unwrap();
+    let proof = MerkleTree::new(plan.leaves().unwrap()).proof(operator.into()).unwrap();
+    let layer = IDisputes::layerCall {
+        dispute,
+        state: state().await,
+        operator_: operator,
+        descriptor: descriptor.clone().into(),
+        proof: proof.clone(),
+    };
+    node.send(CHALLENGER, disputes, 0, layer).await;
+    becomes(Phase::Choosing).await;
+    let point = IDisputes::pointCall {
+        dispute,
+        state: state().await,
+        operator_: operator,
+        element: 3,
+        descriptor: descriptor.into(),
+        proof,
+    };
+    node.send(CHALLENGER, disputes, 0, point).await;
+    becomes(Phase::Lost).await;
+    let claim = node.view(market, IMarket::claimOfCall { claim }).await;
+    assert_eq!((claim.status, claim.openDisputes), (IMarket::ClaimStatus::Open, 0));
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_chain_or_market_is_refused_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path()).await;
+    let url = Some(node.url.clone());
+    let base = Config {
+        rpc: url,
+        ..config("127.0.0.1:1".parse().unwrap(), &folder.path().join("worker"))
+    };
+    let error = Worker::start(base.clone(), honest()).end().await.unwrap_err();
+    assert!(format!("{error:#}").contains("no contract at market"), "{error:#}");
+    let other = Config {
+        chain_id: 1,
+        data_dir: folder.path().join("other"),
+        ..base
+    };
+    let error = Worker::start(other, honest()).end().await.unwrap_err();
+    assert!(
+        format!("{error:#}").contains("follows chain 31337, configured is 1"),
+        "{error:#}"
+    );
+}

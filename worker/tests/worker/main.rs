@@ -1,0 +1,7 @@
+//! The worker in front of a coordinator made of channels, and of a local chain.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+mod direct;
+mod leases;
