@@ -1,0 +1,415 @@
+//! Configuration: default < file < environment < flag, checked into typed units, shown without secrets.
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use alloy_primitives::{Address, U256};
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use touchstone_chain::PrivateKeySigner;
+
+use crate::tolerance::{Bits, Tolerance};
+
+/// What the challenger may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Gives verdicts.
+    Watch,
+    /// And says what it would dispute, and how.
+    DryRun,
+    /// Carries on with the disputes that it has opened before, and opens none.
+    Defend,
+    /// Disputes.
+    Full,
+}
+
+impl Mode {
+    /// Whether transactions are sent.
+    pub fn sends(self) -> bool {
+        match self {
+            Mode::Watch | Mode::DryRun => false,
+            Mode::Defend | Mode::Full => true,
+        }
+    }
+}
+
+/// What re-executes claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// The reference engine: plain Rust, fp64 inside.
+    Reference,
+    /// libtorch.
+    Torch,
+    /// Both: the one that gives the worker's bits acquits, and their distance from each other says what honest engines differ by.
+    Both,
+}
+
+/// What is left unset here is taken from the file, then from the defaults.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Configuration file (TOML; keys are these flags with underscores)
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Ethereum node
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_RPC", value_name = "URL")]
+    pub rpc: Option<String>,
+    /// Chain that it must be on
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_CHAIN_ID", value_name = "ID")]
+    pub chain_id: Option<u64>,
+    /// Market contract
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_MARKET", value_name = "ADDRESS")]
+    pub market: Option<Address>,
+    /// Coordinator, as http://127.0.0.1:7450 or https://host:port; none: everything from chain and own runs
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_COORDINATOR", value_name = "URL")]
+    pub coordinator: Option<String>,
+    /// Certificate authority of the coordinator (PEM), needed for https
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_COORDINATOR_CA", value_name = "FILE")]
+    pub coordinator_ca: Option<PathBuf>,
+    /// File that holds the key (hex) that disputes; the environment variable TOUCHSTONE_CHALLENGER_KEY holds the key itself
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Folder for the store and model files
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Model file to use instead of fetching it (repeat)
+    #[arg(
+        long = "model-file",
+        env = "TOUCHSTONE_CHALLENGER_MODEL_FILES",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub model_files: Option<Vec<PathBuf>>,
+    /// What it may do
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_MODE", value_enum)]
+    pub mode: Option<Mode>,
+    /// The same as --mode dry-run
+    #[arg(long, conflicts_with = "mode")]
+    #[serde(skip)]
+    pub dry_run: bool,
+    /// What re-executes claims
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_ENGINE", value_enum)]
+    pub engine: Option<EngineKind>,
+    /// Threads of one libtorch operator, and of judging an opened layer
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_THREADS")]
+    pub threads: Option<u16>,
+    /// When a layer that no engine of ours gives bit for bit is asked for on that ground alone; a worker with another engine costs a
+    /// quarter of one bond, once. `all` (the default) needs libtorch among our engines, else it is `most`
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_BITS", value_enum)]
+    pub bits: Option<Bits>,
+    /// First block to look at: that of the market, or earlier
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_FROM_BLOCK", value_name = "NUMBER")]
+    pub from_block: Option<u64>,
+    /// How often the chain is polled, in milliseconds
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_POLL_MS", value_name = "MS")]
+    pub poll_ms: Option<u64>,
+    /// The most wei that bonds of disputes under way may add up to
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_MAX_EXPOSURE", value_name = "WEI")]
+    pub max_exposure_wei: Option<String>,
+    /// The most disputes under way
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_MAX_DISPUTES")]
+    pub max_disputes: Option<u32>,
+    /// How long the node or the coordinator may take for one answer, in milliseconds
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_TIMEOUT_MS", value_name = "MS")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// The key: prints its address only.
+#[derive(Clone)]
+pub struct Key(pub PrivateKeySigner);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key of {}", self.0.address())
+    }
+}
+
+/// What the challenger runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of an Ethereum node.
+    pub rpc: String,
+    /// Chain that it must be on; `None`: whichever it is.
+    pub chain_id: Option<u64>,
+    /// The market.
+    pub market: Address,
+    /// Address of the coordinator's gRPC services.
+    pub coordinator: Option<String>,
+    /// PEM certificate authority for https.
+    pub coordinator_ca: Option<PathBuf>,
+    /// Pays for disputes and gets what they bring; there in modes that send.
+    pub key: Option<Key>,
+    /// Store and model files.
+    pub data_dir: PathBuf,
+    /// Files that are used instead of being fetched.
+    pub model_files: Vec<PathBuf>,
+    /// What it may do.
+    pub mode: Mode,
+    /// What re-executes claims.
+    pub engine: EngineKind,
+    /// Threads.
+    pub threads: u16,
+    /// When a layer is suspect.
+    pub tolerance: Tolerance,
+    /// First block to look at.
+    pub from_block: u64,
+    /// Interval of polling the chain.
+    pub poll: Duration,
+    /// The most wei in bonds under way.
+    pub max_exposure: U256,
+    /// The most disputes under way.
+    pub max_disputes: u32,
+    /// For one answer of the node or the coordinator.
+    pub timeout: Duration,
+}
+
+const DEFAULT_POLL_MS: u64 = 500;
+const DEFAULT_TIMEOUT_MS: u64 = 5_000;
+/// One ether: ten times the usual bond and more.
+const DEFAULT_EXPOSURE_WEI: u64 = 1_000_000_000_000_000_000;
+const DEFAULT_DISPUTES: u32 = 16;
+const KEY_VARIABLE: &str = "TOUCHSTONE_CHALLENGER_KEY";
+
+impl Config {
+    /// Completes the options from the file and the defaults and checks them.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, a missing or senseless value.
+    pub fn load(flags: Options) -> anyhow::Result<Self> {
+        let file: Options = match &flags.config {
+            None => Options::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?
+            }
+        };
+        Self::resolve(flags, file, std::env::var(KEY_VARIABLE).ok())
+    }
+
+    fn resolve(flags: Options, file: Options, key: Option<String>) -> anyhow::Result<Self> {
+        let mode = match flags.dry_run {
+            true => Mode::DryRun,
+            false => flags.mode.or(file.mode).unwrap_or(Mode::Full),
+        };
+        let key = match (key, flags.key_file.or(file.key_file)) {
+            (Some(text), _) => Some(parse_key(&text, KEY_VARIABLE)?),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+                Some(parse_key(&text, &path.display().to_string())?)
+            }
+            (None, None) if mode.sends() => bail!("the key is missing: set --key-file or {KEY_VARIABLE}, or --dry-run"),
+            (None, None) => None,
+        };
+        let threads = flags.threads.or(file.threads).unwrap_or(1);
+        ensure!(
+            (1..=1_024).contains(&threads),
+            "threads is {threads}, must be 1 to 1024"
+        );
+        let poll_ms = flags.poll_ms.or(file.poll_ms).unwrap_or(DEFAULT_POLL_MS);
+        ensure!(
+            (10..=60_000).contains(&poll_ms),
+            "poll_ms is {poll_ms}, must be 10 to 60000"
+        );
+        let timeout_ms = flags.timeout_ms.or(file.timeout_ms).unwrap_or(DEFAULT_TIMEOUT_MS);
+        ensure!(
+            (100..=120_000).contains(&timeout_ms),
+            "timeout_ms is {timeout_ms}, must be 100 to 120000"
+        );
+        let max_exposure = match flags.max_exposure_wei.or(file.max_exposure_wei) {
+            Some(text) => {
+                U256::from_str(&text).with_context(|| format!("max_exposure_wei is {text}, must be a number of wei"))?
+            }
+            None => U256::from(DEFAULT_EXPOSURE_WEI),
+        };
+        let coordinator = flags.coordinator.or(file.coordinator);
+        if let Some(url) = &coordinator {
+            check_coordinator(url)?;
+        }
+        let engine = flags.engine.or(file.engine).unwrap_or(EngineKind::Both);
+        let bits = match (flags.bits.or(file.bits).unwrap_or(Bits::All), engine) {
+            // No worker runs the reference engine, so its bits differ from everybody's.
+            (Bits::All, EngineKind::Reference) => Bits::Most,
+            (bits, _) => bits,
+        };
+        Ok(Self {
+            rpc: required("rpc", flags.rpc.or(file.rpc))?,
+            chain_id: flags.chain_id.or(file.chain_id),
+            market: required("market", flags.market.or(file.market))?,
+            coordinator,
+            coordinator_ca: flags.coordinator_ca.or(file.coordinator_ca),
+            key,
+            data_dir: flags
+                .data_dir
+                .or(file.data_dir)
+                .unwrap_or_else(|| PathBuf::from("touchstone-challenger")),
+            model_files: flags.model_files.or(file.model_files).unwrap_or_default(),
+            mode,
+            engine,
+            threads,
+            tolerance: Tolerance {
+                bits,
+                ..Tolerance::USUAL
+            },
+            from_block: flags.from_block.or(file.from_block).unwrap_or(0),
+            poll: Duration::from_millis(poll_ms),
+            max_exposure,
+            max_disputes: flags.max_disputes.or(file.max_disputes).unwrap_or(DEFAULT_DISPUTES),
+            timeout: Duration::from_millis(timeout_ms),
+        })
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "mode          {:?}", self.mode)?;
+        writeln!(f, "rpc           {}", without_secrets(&self.rpc))?;
+        writeln!(f, "market        {}", self.market)?;
+        writeln!(
+            f,
+            "coordinator   {}",
+            self.coordinator.as_deref().map_or("none".into(), without_secrets)
+        )?;
+        let address = self
+            .key
+            .as_ref()
+            .map_or("none".into(), |key| key.0.address().to_string());
+        writeln!(f, "challenger    {address}")?;
+        writeln!(f, "data dir      {}", self.data_dir.display())?;
+        writeln!(f, "engine        {:?}, {} threads", self.engine, self.threads)?;
+        writeln!(
+            f,
+            "limits        {} disputes, {} wei in bonds",
+            self.max_disputes, self.max_exposure
+        )
+    }
+}
+
+/// Addresses of nodes often carry keys in path, query or user part: only scheme and host are shown.
+fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let tail = if path.trim_matches('/').is_empty() { "" } else { "/…" };
+    format!("{scheme}://{host}{tail}")
+}
+
+fn required<T>(name: &str, value: Option<T>) -> anyhow::Result<T> {
+    value.with_context(|| {
+        format!(
+            "{name} is missing: set --{} or the key {name} of the file",
+            name.replace('_', "-")
+        )
+    })
+}
+
+fn parse_key(text: &str, place: &str) -> anyhow::Result<Key> {
+    // The parser's error could repeat the key.
+    let key = PrivateKeySigner::from_str(text.trim()).map_err(|_| anyhow::anyhow!("{place} holds no key in hex"))?;
+    Ok(Key(key))
+}
+
+/// Plaintext is for the loopback alone.
+fn check_coordinator(url: &str) -> anyhow::Result<()> {
+    if url.starts_with("https://") {
+        return Ok(());
+    }
+    let Some(rest) = url.strip_prefix("http://") else {
+        bail!("coordinator is {url}, must begin with http:// or https://")
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.starts_with('[') {
+        true => authority.split_inclusive(']').next().unwrap_or_default(),
+        false => authority.split(':').next().unwrap_or_default(),
+    };
+    let loopback = host == "localhost"
+        || host == "[::1]"
+        || host
+            .parse::<std::net::Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback());
+    ensure!(
+        loopback,
+        "coordinator is {}, http is for this machine only: use https",
+        without_secrets(url)
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "0x4646464646464646464646464646464646464646464646464646464646464646";
+
+    fn file() -> Options {
+        toml::from_str("rpc = 'http://user:secret@127.0.0.1:8545/secret'\nmarket = '0x1111111111111111111111111111111111111111'\nengine = 'torch'\n")
+            .unwrap()
+    }
+
+    #[test]
+    fn flags_beat_the_file_and_the_file_beats_defaults() {
+        let flags = Options {
+            threads: Some(3),
+            ..Options::default()
+        };
+        let config = Config::resolve(flags, file(), Some(KEY.into())).unwrap();
+        assert_eq!(
+            (config.threads, config.engine, config.mode),
+            (3, EngineKind::Torch, Mode::Full)
+        );
+        assert_eq!(config.tolerance.bits, Bits::All);
+        let flags = Options {
+            engine: Some(EngineKind::Reference),
+            ..Options::default()
+        };
+        assert_eq!(
+            Config::resolve(flags, file(), Some(KEY.into())).unwrap().tolerance.bits,
+            Bits::Most
+        );
+    }
+
+    #[test]
+    fn only_modes_that_send_need_a_key() {
+        let error = Config::resolve(Options::default(), file(), None).unwrap_err();
+        assert!(error.to_string().contains("key is missing"), "{error}");
+        let flags = Options {
+            dry_run: true,
+            ..Options::default()
+        };
+        assert_eq!(Config::resolve(flags, file(), None).unwrap().mode, Mode::DryRun);
+        let error = Config::resolve(Options::default(), file(), Some("0xsecret".into())).unwrap_err();
+        assert!(!format!("{error:#}").contains("secret"));
+    }
+
+    #[test]
+    fn unknown_keys_and_missing_values_are_refused_by_name() {
+        assert!(
+            toml::from_str::<Options>("thraeds = 2")
+                .unwrap_err()
+                .to_string()
+                .contains("thraeds")
+        );
+        let error = Config::resolve(Options::default(), Options::default(), Some(KEY.into())).unwrap_err();
+        assert!(error.to_string().contains("rpc"), "{error}");
+    }
+
+    #[test]
+    fn nothing_secret_is_printed_and_plaintext_is_for_the_loopback() {
+        let config = Config::resolve(Options::default(), file(), Some(KEY.into())).unwrap();
+        let text = format!("{config} {:?}", config.key);
+        assert!(!text.contains("secret") && !text.contains("4646"), "{text}");
+        for good in [
+            "http://127.0.0.1:1",
+            "http://localhost:1/",
+            "http://[::1]:1",
+            "https://example.org",
+        ] {
+            check_coordinator(good).unwrap();
+        }
+        for bad in ["http://example.org", "http://localhost.example.org", "ftp://127.0.0.1"] {
+            assert!(check_coordinator(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A claim as the loop keeps it, and what is said about it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    examine::Spot,
+    record::ClaimRow,
+    strategy::{Action, Finding},
+    tolerance::Suspect,
+    verdict::Verdict,
+    work::{Layers, Progress},
+};
+
+/// A claim that is looked at.
+pub(crate) struct Tracked {
+    pub(crate) row: ClaimRow,
+    pub(crate) open: bool,
+    pub(crate) progress: Progress,
+    pub(crate) layers: Layers,
+    pub(crate) busy: bool,
+    pub(crate) layers_busy: BTreeSet<u32>,
+    pub(crate) next_try: Instant,
+    pub(crate) wait: Duration,
+    /// Whether a dispute of ours may exist.
+    pub(crate) disputed: bool,
+    /// What was said last, so that it is said once.
+    pub(crate) said: Option<String>,
+    pub(crate) would: Option<Action>,
+}
+
+impl Tracked {
+    /// A claim just seen; a dispute of ours may be on it from before.
+    pub(crate) fn new(row: ClaimRow, open: bool, wait: Duration) -> Self {
+        Self {
+            row,
+            open,
+            progress: Progress::default(),
+            layers: Layers::new(),
+            busy: false,
+            layers_busy: BTreeSet::new(),
+            next_try: Instant::now(),
+            wait,
+            disputed: true,
+            said: None,
+            would: None,
+        }
+    }
+
+    /// Whether the worker's layers differed from ours by bits alone, and all that it opened were right.
+    pub(crate) fn stranger(&self) -> bool {
+        let by_bits = match &self.progress.verdict {
+            Some(Verdict::Suspect(suspects)) => suspects.iter().all(|suspect| suspect.by_bits),
+            _ => false,
+        };
+        by_bits && !self.layers.is_empty() && self.layers.values().all(|opened| opened.finding == Finding::Inside)
+    }
+
+    /// Whether we dispute because values are withheld: then that stays so after the window.
+    pub(crate) fn withheld(&self) -> bool {
+        self.disputed && self.progress.outputs.is_some()
+    }
+
+    pub(crate) fn say_verdict(&mut self) {
+        let Some(verdict) = &self.progress.verdict else { return };
+        let said = format!("{verdict:?}");
+        if self.said.as_ref() == Some(&said) {
+            return;
+        }
+        self.said = Some(said);
+        let (claim, request, worker, name) = (self.row.claim, self.row.request, self.row.worker, verdict.name());
+        match verdict {
+            Verdict::Valid { worst } => {
+                tracing::info!(%claim, %request, %worker, verdict = name, share = worst, "verdict")
+            }
+            Verdict::Wrong(spot) => {
+                let Spot {
+                    operator,
+                    element,
+                    share,
+                } = *spot;
+                tracing::warn!(%claim, %request, %worker, verdict = name, operator, element, share, "verdict");
+            }
+            Verdict::Suspect(suspects) => {
+                for suspect in suspects {
+                    let Suspect {
+                        layer,
+                        spot:
+                            Spot {
+                                operator,
+                                element,
+                                share,
+                            },
+                        tolerated,
+                        by_bits,
+                    } = *suspect;
+                    tracing::warn!(%claim, %request, %worker, verdict = name, layer, operator, element, share, tolerated, by_bits, "verdict");
+                }
+            }
+            Verdict::Unverifiable { why } => {
+                let share = self.progress.outputs.map(|apart| apart.spot.share);
+                tracing::warn!(%claim, %request, %worker, verdict = name, why, outputs = share, "verdict");
+            }
+            Verdict::Foreign { why } => tracing::error!(%claim, %request, %worker, verdict = name, why, "verdict"),
+        }
+    }
+
+    pub(crate) fn say_would(&self, action: &Action) {
+        let (claim, request) = (self.row.claim, self.row.request);
+        let spots: Vec<(Option<u32>, Spot)> = match &self.progress.verdict {
+            Some(Verdict::Wrong(spot)) => vec![(None, *spot)],
+            Some(Verdict::Suspect(suspects)) => suspects
+                .iter()
+                .map(|suspect| (Some(suspect.layer), suspect.spot))
+                .collect(),
+            _ => self
+                .progress
+                .outputs
+                .map(|apart| (None, apart.spot))
+                .into_iter()
+                .collect(),
+        };
+        for (
+            layer,
+            Spot {
+                operator,
+                element,
+                share,
+            },
+        ) in spots
+        {
+            tracing::warn!(%claim, %request, ?action, layer, operator, element, share, "would dispute");
+        }
+    }
+}
