@@ -1,0 +1,21 @@
+//! End-to-end tests with their adversaries, the demo and the devnet: real anvil, Postgres, libtorch and gRPC, each service a process of its own.
+//!
+//! # Layout
+//!
+//! - [`adversary`]: workers that cheat, as little as the judge convicts.
+//! - [`paths`]: where binaries, artifacts and models are.
+//! - [`anvil`], [`postgres`], [`process`]: things that run, and end with their handle.
+//! - [`network`]: a chain with the contracts, a published model, staked workers, and the services.
+//! - [`chain`]: what a person would do by hand: send a transaction, wait for an event.
+//! - [`scenario`]: a real image, a question to the network, what is waited for.
+//! - [`timeline`]: what happened, for people.
+
+pub mod adversary;
+pub mod anvil;
+pub mod chain;
+pub mod network;
+pub mod paths;
+pub mod postgres;
+pub mod process;
+pub mod scenario;
+pub mod timeline;
