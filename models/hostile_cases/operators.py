@@ -271,6 +271,11 @@ def layernorm_epsilon():
     return one("LayerNormalization", [weight("s", (4,))], "x s", y=[2, 4], epsilon=float("nan"))
 
 
+@case("refuse", "LayerNormalization without an epsilon: 0/0 has no value to judge")
+def layernorm_epsilon_zero():
+    return one("LayerNormalization", [weight("s", (4,))], "x s", y=[2, 4], epsilon=0.0)
+
+
 @case("refuse", "Gemm of a rank-3 value")
 def gemm_rank():
     return one("Gemm", [weight("w")], "x w", x=[1, 2, 4])

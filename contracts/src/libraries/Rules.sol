@@ -44,7 +44,8 @@ library Rules {
     uint256 internal constant LAYER_NORM = 0x78;
     uint256 internal constant BATCH_NORM = 0x7a;
 
-    /// fp32 infinity; an epsilon is below.
+    /// The least normal fp32 number and infinity: an epsilon is from the one to below the other.
+    uint256 private constant NORMAL = 0x800000;
     uint256 private constant INFINITY = 0x7f800000;
 
     /// @notice How many of the first operands are read at every term of the reduction. The others are read once an element.
@@ -81,12 +82,10 @@ library Rules {
         }
         if (code == SOFTMAX) return n == 1 && axes == 1 && params == 1 && _row(o, o.params[0]) && _all(o, Tensor.F32);
         if (code == LAYER_NORM) {
-            return
-                n == 3 && axes == 1 && params == 2 && o.params[0] < INFINITY && _row(o, o.params[1])
-                    && _all(o, Tensor.F32);
+            return n == 3 && axes == 1 && params == 2 && _epsilon(o) && _row(o, o.params[1]) && _all(o, Tensor.F32);
         }
         if (code == BATCH_NORM) {
-            return n == 5 && axes == 0 && params == 1 && o.params[0] < INFINITY && _all(o, Tensor.F32);
+            return n == 5 && axes == 0 && params == 1 && _epsilon(o) && _all(o, Tensor.F32);
         }
         if (axes != 0 || params != 0) return false;
         if (code >= ADD && code <= DIV || code == MIN || code == MAX) {
@@ -120,6 +119,11 @@ library Rules {
 
     function _index(uint256 dtype) private pure returns (bool) {
         return dtype == Tensor.I32 || dtype == Tensor.I64;
+    }
+
+    /// @dev Whether the first parameter is a positive normal number: without one, 0/0 has no value to judge.
+    function _epsilon(Operator memory o) private pure returns (bool) {
+        return o.params[0] >= NORMAL && o.params[0] < INFINITY;
     }
 
     /// @dev Whether `axis` is an output axis of the reduction's length: an element's place in its row is its index there.

@@ -192,9 +192,9 @@ fn every_rule_has_its_refusal() {
         ..elementwise(Code::BatchNorm, Dtype::F32, &[Dtype::F32; 5], 4)
     };
     assert_eq!(norm.check(), Ok(()));
-    for epsilon in [0x7f80_0000, 0x7fc0_0000, 0x8000_0000] {
+    for epsilon in [0, 0x007f_ffff, 0x7f80_0000, 0x7fc0_0000, 0x8000_0000, 0xb727_c5ac] {
         let error = refused(&norm, &|d| d.params[0] = epsilon);
-        assert_eq!(error, params(Code::BatchNorm, "epsilon is not finite and at least 0"));
+        assert_eq!(error, params(Code::BatchNorm, "epsilon is not a positive normal number"));
     }
     let mean = Descriptor {
         params: vec![2],

@@ -23,11 +23,11 @@ pub(super) const OPERATORS: &[Operator] = &[Operator {
 /// 1e-5
 const EPSILON: u32 = 0x3727_c5ac;
 
-/// The bits of the epsilon attribute: finite and not negative.
+/// The bits of the epsilon attribute: positive, normal, finite. Without one, 0/0 has no value to judge.
 pub(super) fn epsilon(call: &Call, default: u32) -> Result<u32, Refusal> {
     match call.float_or("epsilon", default)? {
-        bits if bits < 0x7f80_0000 => Ok(bits),
-        bits => refuse!("epsilon {} is not a finite number of at least 0", f32::from_bits(bits)),
+        bits if f32::from_bits(bits).is_normal() && bits >> 31 == 0 => Ok(bits),
+        bits => refuse!("epsilon {:e} is not a positive normal number; use 1e-12 or more", f32::from_bits(bits)),
     }
 }
 

@@ -75,8 +75,8 @@ fn core<'a>(matcher: &Matcher<'a>, op: &'a Op) -> Option<Core> {
         value: square.output,
         ..in_place(&op.axes)
     };
-    let finite = epsilon < 0x7f80_0000;
-    (squares && finite && reduces(variance, &op.axes, &whole) == Some(row)).then(|| Core {
+    let epsilon_fits = f32::from_bits(epsilon).is_normal() && epsilon >> 31 == 0;
+    (squares && epsilon_fits && reduces(variance, &op.axes, &whole) == Some(row)).then(|| Core {
         x: row_map(x, row),
         row,
         epsilon,

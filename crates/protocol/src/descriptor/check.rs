@@ -294,15 +294,15 @@ impl Descriptor {
                 .get(axis as usize)
                 .is_some_and(|extent| *extent == self.reduction_axes[0])
         };
-        // Finite and not negative.
-        let is_epsilon = |bits: u32| bits < 0x7f80_0000;
+        // Positive, normal, finite: 0/0 has no value to judge.
+        let is_epsilon = |bits: u32| (0x0080_0000..0x7f80_0000).contains(&bits);
         match self.code {
             Code::Gather if self.params[0] == 0 => wrong("extent is 0"),
             Code::Mean if self.params[0] > 1 => wrong("mode is neither 0 nor 1"),
             Code::Softmax if !is_row(self.params[0]) => wrong("row axis is not an output axis of the row's length"),
-            Code::LayerNorm if !is_epsilon(self.params[0]) => wrong("epsilon is not finite and at least 0"),
+            Code::LayerNorm if !is_epsilon(self.params[0]) => wrong("epsilon is not a positive normal number"),
             Code::LayerNorm if !is_row(self.params[1]) => wrong("row axis is not an output axis of the row's length"),
-            Code::BatchNorm if !is_epsilon(self.params[0]) => wrong("epsilon is not finite and at least 0"),
+            Code::BatchNorm if !is_epsilon(self.params[0]) => wrong("epsilon is not a positive normal number"),
             _ => Ok(()),
         }
     }

@@ -596,9 +596,9 @@ fn rounded(value: f64) -> u32 {
     (value as f32).to_bits()
 }
 
-/// 1e-5, or nothing.
+/// 1e-5, or next to nothing.
 fn epsilon(stream: &mut Stream) -> u32 {
-    stream.pick(&[0x3727_c5ac, 0x3727_c5ac, 0])
+    stream.pick(&[0x3727_c5ac, 0x3727_c5ac, 0x0080_0000])
 }
 
 fn bounded(stream: &mut Stream) -> Case {
