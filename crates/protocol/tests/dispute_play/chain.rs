@@ -1,4 +1,4 @@
-//! The market and the disputes contract in an in-process EVM, with the judge that believes the witness.
+//! The market and the disputes contract in an in-process EVM, with the judge that believes the witness or with the real one.
 
 use std::path::Path;
 
@@ -102,6 +102,7 @@ pub struct Chain {
     evm: Evm,
     pub disputes: Address,
     pub market: Address,
+    pub registry: Address,
     pub claim: B256,
     pub model: B256,
     pub dispute: B256,
@@ -126,7 +127,15 @@ pub struct Clocks {
 }
 
 impl Chain {
+    /// Up to an open dispute over `model`, with the judge that believes the witness.
     pub fn new(model: &Model, terms: Clocks) -> Self {
+        let mut chain = Self::deployed("ToyJudge", terms);
+        chain.play(model);
+        chain
+    }
+
+    /// The contracts alone, with this judge.
+    pub fn deployed(judge: &str, terms: Clocks) -> Self {
         let mut db = Db::default();
         for account in [DEPLOYER, CHALLENGER, OTHER, PROVIDER] {
             db.insert_account_info(
@@ -148,6 +157,7 @@ impl Chain {
             evm,
             disputes: zero,
             market: zero,
+            registry: zero,
             claim: none,
             model: none,
             dispute: none,
@@ -161,8 +171,8 @@ impl Chain {
         chain.evm.ctx.block.basefee = BASE_FEE;
         chain.at(START);
 
-        let judge = chain.deploy("ToyJudge", &[], 0);
-        let registry = chain.deploy("ModelRegistry", &[], 1);
+        let judge = chain.deploy(judge, &[], 0);
+        chain.registry = chain.deploy("ModelRegistry", &[], 1);
         chain.disputes = DEPLOYER.create(3);
         let parameters = Parameters {
             windowSeconds: 5,
@@ -178,27 +188,20 @@ impl Chain {
             bondFloor: BOND,
             answerGas: 8_000_000,
         };
-        chain.market = chain.deploy("Market", &(parameters, registry, chain.disputes).abi_encode_params(), 2);
+        chain.market = chain.deploy(
+            "Market",
+            &(parameters, chain.registry, chain.disputes).abi_encode_params(),
+            2,
+        );
         assert_eq!(
             chain.deploy("Disputes", &(chain.market, judge).abi_encode_params(), 3),
             chain.disputes
         );
-        chain.play(model, registry);
         chain
     }
 
-    /// Up to an open dispute.
-    fn play(&mut self, model: &Model, registry: Address) {
-        let header = Header {
-            planRoot: model.plan.root(),
-            weightsRoot: B256::ZERO,
-            operators: model.operators(),
-            weights: 0,
-            traceValues: model.trace_values,
-            layers: 2,
-            profile: 0x0804_0000,
-        };
-        // One byte in, one byte out.
+    /// A published model of one byte in and one byte out.
+    pub fn publish(&mut self, header: Header) -> B256 {
         let io = hex!("0102010000000101020100000001");
         let publish = publishCall {
             header,
@@ -207,18 +210,36 @@ impl Chain {
             digest: B256::ZERO,
             price: U256::ZERO,
         };
-        let id = self.must(registry, DEPLOYER, 0, publish);
-        self.model = id;
+        self.must(self.registry, DEPLOYER, 0, publish)
+    }
+
+    /// A worker with its stake and node key.
+    pub fn join(&mut self) {
         self.must(self.market, PROVIDER, 2 * WORKER_BOND, stakeCall {});
         let node = Address::from_public_key(self.key.verifying_key());
         self.must(self.market, PROVIDER, 0, setNodeCall { node });
+    }
+
+    /// Up to an open dispute.
+    fn play(&mut self, model: &Model) {
+        let id = self.publish(Header {
+            planRoot: model.plan.root(),
+            weightsRoot: B256::ZERO,
+            operators: model.operators(),
+            weights: 0,
+            traceValues: model.trace_values,
+            layers: 2,
+            profile: 0x0804_0000,
+        });
+        self.model = id;
+        self.join();
         let options = Options {
             mode: 0,
             callbackGas: 0,
             callbackGasPrice: 0,
             tag: B256::ZERO,
         };
-        (_, self.claim) = self.request_and_claim(model, id, 0, options, START);
+        (_, self.claim) = self.request_and_claim(model.trace.root(), id, 0, options, START);
         let open = openCall {
             claim: self.claim,
             salt: U256::ZERO,
@@ -238,7 +259,7 @@ impl Chain {
     /// A request and a claim for it, made at `now`.
     pub fn request_and_claim(
         &mut self,
-        model: &Model,
+        trace_root: B256,
         id: B256,
         value: u128,
         options: Options,
@@ -254,7 +275,7 @@ impl Chain {
             request,
             attempt: 1,
             worker: PROVIDER,
-            traceRoot: model.trace.root(),
+            traceRoot: trace_root,
             poster: DEPLOYER,
             validUntil: now,
         };

@@ -255,7 +255,9 @@ fn gas_of_each_call_is_as_documented() {
         tag: B256::ZERO,
     };
     let id = t.chain.model;
-    let (request, _) = t.chain.request_and_claim(&t.model, id, price << 20, options, START);
+    let (request, _) = t
+        .chain
+        .request_and_claim(t.model.trace.root(), id, price << 20, options, START);
     t.chain.at(START + 6);
     t.chain.must(market, DEPLOYER, 0, chain::finalizeCall { request });
     t.rows.push(("finalize".into(), t.chain.used));
