@@ -4,10 +4,15 @@ use alloy_primitives::{Address, U256};
 
 use crate::descriptor::Dtype;
 use crate::digest::{B256, hash, tag};
-use crate::tensor::{self, MAX_RANK, TensorError};
+use crate::tensor::{self, MAX_BYTES, MAX_RANK, TensorError};
 
 /// Version of the protocol, part of every model id.
 pub const VERSION: u64 = 1;
+/// Most inputs, and most outputs, of a model; the registry refuses more (`Io.sol`).
+pub const MAX_IO_VALUES: usize = 32;
+/// Most bytes of all inputs together, and of all outputs: they travel inline in requests and claims, and fit into one
+/// transaction with room to spare. The registry refuses models beyond it (`Io.sol`).
+pub const MAX_INLINE_BYTES: usize = 16 << 10;
 
 /// How an engine may compute, and with what constants it is judged; part of the model id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,9 +62,12 @@ pub struct Spec {
 /// Why io bytes are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IoError {
-    /// More than 255 inputs or outputs.
-    #[error("{0} inputs or outputs, at most 255 are allowed")]
-    TooMany(usize),
+    /// No inputs or outputs, or more than [`MAX_IO_VALUES`].
+    #[error("{0} inputs or outputs, 1 to {MAX_IO_VALUES} are allowed")]
+    Count(usize),
+    /// The inputs, or the outputs, are together larger than one tensor may be.
+    #[error("inputs or outputs of {0} bytes together, at most {MAX_BYTES} are allowed")]
+    TooLarge(u64),
     /// The bytes end early.
     #[error("io bytes end early")]
     Truncated,
@@ -87,18 +95,34 @@ impl Io {
     /// `u8 n ‖ (u8 dtype ‖ dims) × n` for the inputs, then the same for the outputs.
     ///
     /// # Errors
-    /// More than 255 of either, or a shape beyond the limits.
+    /// None or more than [`MAX_IO_VALUES`] of either, or shapes beyond the limits.
     pub fn encode(&self) -> Result<Vec<u8>, IoError> {
         let mut w = Vec::new();
         for specs in [&self.inputs, &self.outputs] {
-            w.push(u8::try_from(specs.len()).map_err(|_| IoError::TooMany(specs.len()))?);
+            checked_bytes(specs)?;
+            w.push(u8::try_from(specs.len()).map_err(|_| IoError::Count(specs.len()))?);
             for spec in specs {
-                tensor::byte_length(spec.dtype, &spec.dims)?;
                 w.extend([spec.dtype as u8, spec.dims.len() as u8]);
                 spec.dims.iter().for_each(|dim| w.extend(dim.to_be_bytes()));
             }
         }
         Ok(w)
+    }
+
+    /// Bytes of all inputs together; a request carries them inline if they are at most [`MAX_INLINE_BYTES`].
+    ///
+    /// # Errors
+    /// As [`Io::encode`].
+    pub fn input_bytes(&self) -> Result<u64, IoError> {
+        checked_bytes(&self.inputs)
+    }
+
+    /// Bytes of all outputs together; a claim carries them inline if they are at most [`MAX_INLINE_BYTES`].
+    ///
+    /// # Errors
+    /// As [`Io::encode`].
+    pub fn output_bytes(&self) -> Result<u64, IoError> {
+        checked_bytes(&self.outputs)
     }
 
     /// Reads io bytes.
@@ -117,6 +141,21 @@ impl Io {
     }
 }
 
+/// Bytes of one list, which has as many entries and bytes as are allowed.
+fn checked_bytes(specs: &[Spec]) -> Result<u64, IoError> {
+    if !(1..=MAX_IO_VALUES).contains(&specs.len()) {
+        return Err(IoError::Count(specs.len()));
+    }
+    let mut total = 0u64;
+    for spec in specs {
+        total = total.saturating_add(tensor::byte_length(spec.dtype, &spec.dims)?);
+    }
+    if total > MAX_BYTES {
+        return Err(IoError::TooLarge(total));
+    }
+    Ok(total)
+}
+
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], IoError> {
     let (head, tail) = rest.split_first_chunk::<N>().ok_or(IoError::Truncated)?;
     *rest = tail;
@@ -125,7 +164,10 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], IoError> {
 
 fn take_specs(rest: &mut &[u8]) -> Result<Vec<Spec>, IoError> {
     let [count] = take(rest)?;
-    (0..count)
+    if !(1..=MAX_IO_VALUES).contains(&count.into()) {
+        return Err(IoError::Count(count.into()));
+    }
+    let specs = (0..count)
         .map(|_| {
             let [code, rank] = take(rest)?;
             let dtype = Dtype::from_code(code).ok_or(IoError::Dtype(code))?;
@@ -135,10 +177,11 @@ fn take_specs(rest: &mut &[u8]) -> Result<Vec<Spec>, IoError> {
             let dims = (0..rank)
                 .map(|_| take(rest).map(u32::from_be_bytes))
                 .collect::<Result<Vec<_>, _>>()?;
-            tensor::byte_length(dtype, &dims)?;
             Ok(Spec { dtype, dims })
         })
-        .collect()
+        .collect::<Result<Vec<_>, IoError>>()?;
+    checked_bytes(&specs)?;
+    Ok(specs)
 }
 
 /// Everything that a model id commits to, except the publisher.
@@ -238,6 +281,47 @@ mod tests {
         let mut rank = bytes;
         rank[2] = 9;
         assert_eq!(Io::decode(&rank), Err(IoError::Tensor(TensorError::Rank(9))));
+    }
+
+    #[test]
+    fn io_has_1_to_32_values_each_way_and_the_bytes_of_one_tensor() {
+        let of = |count: usize, dims: &[u32]| Io {
+            inputs: io().inputs,
+            outputs: vec![
+                Spec {
+                    dtype: Dtype::U8,
+                    dims: dims.into(),
+                };
+                count
+            ],
+        };
+        let most = of(MAX_IO_VALUES, &[1 << 26]);
+        assert_eq!(most.output_bytes(), Ok(MAX_BYTES));
+        let bytes = most.encode().unwrap();
+        assert_eq!(Io::decode(&bytes), Ok(most));
+        for (wrong, error) in [
+            (of(0, &[]), IoError::Count(0)),
+            (of(33, &[]), IoError::Count(33)),
+            (of(2, &[1 << 31]), IoError::TooLarge(1 << 32)),
+        ] {
+            assert_eq!(wrong.encode(), Err(error.clone()));
+            let reversed = Io {
+                inputs: wrong.outputs,
+                outputs: wrong.inputs,
+            };
+            assert_eq!(reversed.encode(), Err(error));
+        }
+        // The same bytes with another count, and with a dimension that makes them too large.
+        let outputs = io().encode().unwrap().len() - 11;
+        for (count, error) in [(0, IoError::Count(0)), (33, IoError::Count(33))] {
+            let mut other = io().encode().unwrap();
+            other[outputs] = count;
+            assert_eq!(Io::decode(&other), Err(error));
+        }
+        let mut larger = bytes;
+        let last = larger.len() - 4;
+        larger[last..].copy_from_slice(&((1u32 << 26) + 1).to_be_bytes());
+        assert_eq!(Io::decode(&larger), Err(IoError::TooLarge(MAX_BYTES + 1)));
     }
 
     #[test]

@@ -8,8 +8,8 @@ pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Commitments in one list (trace values of a claim, inner values of a layer).
 pub const MAX_COMMITMENTS: usize = 65_536;
-/// Input or output bytes of a request, inline.
-pub const MAX_INLINE_BYTES: usize = 16 << 10;
+/// Input or output bytes of a request, inline (PROTOCOL.md section 7).
+pub const MAX_INLINE_BYTES: usize = touchstone_protocol::model::MAX_INLINE_BYTES;
 /// Bytes of a witness (PROTOCOL.md section 5).
 pub const MAX_WITNESS_BYTES: usize = 61_440;
 /// Largest value that the protocol knows (PROTOCOL.md section 2).
