@@ -38,7 +38,7 @@ impl Purse {
 }
 
 /// What the order is for: the move and the state it answers.
-pub(crate) fn purpose(found: &Considered, action: &Action) -> String {
+fn purpose(found: &Considered, action: &Action) -> String {
     let name = match action {
         Action::Open | Action::OpenAndConvict(_) => "open",
         Action::Convict(_) => "convict",
@@ -156,7 +156,7 @@ pub(crate) fn order(
         Stage::Moot | Stage::Over => u64::MAX,
     };
     Ok(Order {
-        key: String::new(),
+        key: purpose(found, action),
         to: terms.deployment.disputes,
         data: call.into(),
         value,

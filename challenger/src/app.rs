@@ -8,7 +8,7 @@ use alloy_primitives::{B256, U256};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use touchstone_chain::{
-    Block, ChainReader, Sender,
+    Block, ChainReader, Outbox, Sender,
     bindings::IMarket::{self, ClaimStatus},
 };
 
@@ -18,7 +18,6 @@ use crate::{
     follow::Follower,
     gather::GatherError,
     knowledge,
-    outbox::Outbox,
     store::Store,
     strategy::{self, Action, Charge, Stage},
     tracked::Tracked,
@@ -64,7 +63,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
-        let outbox = Outbox(parts.store.clone());
+        let outbox = parts.store.outbox();
         Self {
             parts,
             outbox,
@@ -368,8 +367,7 @@ impl App {
             &action,
             value,
         )?;
-        let purpose = act::purpose(&found, &action);
-        if self.outbox.order(&purpose, order, head.number)? {
+        if self.outbox.insert_move(order, head.number)? {
             tracing::info!(claim = %found.claim, dispute = %found.dispute, action = ?action, state = %found.seen.state, "move");
             tracked.disputed = true;
         }

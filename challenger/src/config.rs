@@ -3,12 +3,17 @@
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use alloy_primitives::{Address, U256};
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use touchstone_chain::PrivateKeySigner;
+use touchstone_service::{
+    CoordinatorAddress,
+    config::{read, required, without_secrets},
+};
 
 use crate::tolerance::{Bits, Tolerance};
+
+pub use touchstone_service::config::Key;
 
 /// What the challenger may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -66,9 +71,12 @@ pub struct Options {
     /// Coordinator, as http://127.0.0.1:7450 or https://host:port; none: everything from chain and own runs
     #[arg(long, env = "TOUCHSTONE_CHALLENGER_COORDINATOR", value_name = "URL")]
     pub coordinator: Option<String>,
-    /// Certificate authority of the coordinator (PEM), needed for https
+    /// Certificate authorities (PEM) that an https coordinator may be certified by, instead of the system's
     #[arg(long, env = "TOUCHSTONE_CHALLENGER_COORDINATOR_CA", value_name = "FILE")]
     pub coordinator_ca: Option<PathBuf>,
+    /// Dial an http coordinator on another machine: for networks that nobody else is on
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_ALLOW_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_plaintext: Option<bool>,
     /// File that holds the key (hex) that disputes; the environment variable TOUCHSTONE_CHALLENGER_KEY holds the key itself
     #[arg(long, env = "TOUCHSTONE_CHALLENGER_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
@@ -117,16 +125,6 @@ pub struct Options {
     pub timeout_ms: Option<u64>,
 }
 
-/// The key: prints its address only.
-#[derive(Clone)]
-pub struct Key(pub PrivateKeySigner);
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key of {}", self.0.address())
-    }
-}
-
 /// What the challenger runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -136,10 +134,8 @@ pub struct Config {
     pub chain_id: Option<u64>,
     /// The market.
     pub market: Address,
-    /// Address of the coordinator's gRPC services.
-    pub coordinator: Option<String>,
-    /// PEM certificate authority for https.
-    pub coordinator_ca: Option<PathBuf>,
+    /// Where the coordinator's gRPC services are.
+    pub coordinator: Option<CoordinatorAddress>,
     /// Pays for disputes and gets what they bring; there in modes that send.
     pub key: Option<Key>,
     /// Store and model files.
@@ -179,13 +175,7 @@ impl Config {
     /// # Errors
     /// A file that cannot be read, an unknown key, a missing or senseless value.
     pub fn load(flags: Options) -> anyhow::Result<Self> {
-        let file: Options = match &flags.config {
-            None => Options::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?
-            }
-        };
+        let file: Options = read(flags.config.as_deref())?;
         Self::resolve(flags, file, std::env::var(KEY_VARIABLE).ok())
     }
 
@@ -194,15 +184,15 @@ impl Config {
             true => Mode::DryRun,
             false => flags.mode.or(file.mode).unwrap_or(Mode::Full),
         };
-        let key = match (key, flags.key_file.or(file.key_file)) {
-            (Some(text), _) => Some(parse_key(&text, KEY_VARIABLE)?),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-                Some(parse_key(&text, &path.display().to_string())?)
-            }
-            (None, None) if mode.sends() => bail!("the key is missing: set --key-file or {KEY_VARIABLE}, or --dry-run"),
-            (None, None) => None,
-        };
+        let key = Key::load(
+            KEY_VARIABLE,
+            key.as_deref(),
+            flags.key_file.or(file.key_file).as_deref(),
+        )?;
+        ensure!(
+            key.is_some() || !mode.sends(),
+            "the key is missing: set --key-file or {KEY_VARIABLE}, or --dry-run"
+        );
         let threads = flags.threads.or(file.threads).unwrap_or(1);
         ensure!(
             (1..=1_024).contains(&threads),
@@ -224,10 +214,12 @@ impl Config {
             }
             None => U256::from(DEFAULT_EXPOSURE_WEI),
         };
-        let coordinator = flags.coordinator.or(file.coordinator);
-        if let Some(url) = &coordinator {
-            check_coordinator(url)?;
-        }
+        let ca = flags.coordinator_ca.or(file.coordinator_ca);
+        let allow_plaintext = flags.allow_plaintext.or(file.allow_plaintext).unwrap_or(false);
+        let coordinator = match flags.coordinator.or(file.coordinator) {
+            Some(url) => Some(CoordinatorAddress::new(&url, ca, allow_plaintext)?),
+            None => None,
+        };
         let engine = flags.engine.or(file.engine).unwrap_or(EngineKind::Both);
         let bits = match (flags.bits.or(file.bits).unwrap_or(Bits::All), engine) {
             // No worker runs the reference engine, so its bits differ from everybody's.
@@ -239,7 +231,6 @@ impl Config {
             chain_id: flags.chain_id.or(file.chain_id),
             market: required("market", flags.market.or(file.market))?,
             coordinator,
-            coordinator_ca: flags.coordinator_ca.or(file.coordinator_ca),
             key,
             data_dir: flags
                 .data_dir
@@ -270,7 +261,7 @@ impl fmt::Display for Config {
         writeln!(
             f,
             "coordinator   {}",
-            self.coordinator.as_deref().map_or("none".into(), without_secrets)
+            self.coordinator.as_ref().map_or("none".into(), ToString::to_string)
         )?;
         let address = self
             .key
@@ -285,56 +276,6 @@ impl fmt::Display for Config {
             self.max_disputes, self.max_exposure
         )
     }
-}
-
-/// Addresses of nodes often carry keys in path, query or user part: only scheme and host are shown.
-fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let tail = if path.trim_matches('/').is_empty() { "" } else { "/…" };
-    format!("{scheme}://{host}{tail}")
-}
-
-fn required<T>(name: &str, value: Option<T>) -> anyhow::Result<T> {
-    value.with_context(|| {
-        format!(
-            "{name} is missing: set --{} or the key {name} of the file",
-            name.replace('_', "-")
-        )
-    })
-}
-
-fn parse_key(text: &str, place: &str) -> anyhow::Result<Key> {
-    // The parser's error could repeat the key.
-    let key = PrivateKeySigner::from_str(text.trim()).map_err(|_| anyhow::anyhow!("{place} holds no key in hex"))?;
-    Ok(Key(key))
-}
-
-/// Plaintext is for the loopback alone.
-fn check_coordinator(url: &str) -> anyhow::Result<()> {
-    if url.starts_with("https://") {
-        return Ok(());
-    }
-    let Some(rest) = url.strip_prefix("http://") else {
-        bail!("coordinator is {url}, must begin with http:// or https://")
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.starts_with('[') {
-        true => authority.split_inclusive(']').next().unwrap_or_default(),
-        false => authority.split(':').next().unwrap_or_default(),
-    };
-    let loopback = host == "localhost"
-        || host == "[::1]"
-        || host
-            .parse::<std::net::Ipv4Addr>()
-            .is_ok_and(|address| address.is_loopback());
-    ensure!(
-        loopback,
-        "coordinator is {}, http is for this machine only: use https",
-        without_secrets(url)
-    );
-    Ok(())
 }
 
 #[cfg(test)]
@@ -396,20 +337,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_printed_and_plaintext_is_for_the_loopback() {
+    fn nothing_secret_is_printed_and_plaintext_has_to_be_allowed() {
         let config = Config::resolve(Options::default(), file(), Some(KEY.into())).unwrap();
         let text = format!("{config} {:?}", config.key);
         assert!(!text.contains("secret") && !text.contains("4646"), "{text}");
-        for good in [
-            "http://127.0.0.1:1",
-            "http://localhost:1/",
-            "http://[::1]:1",
-            "https://example.org",
-        ] {
-            check_coordinator(good).unwrap();
-        }
-        for bad in ["http://example.org", "http://localhost.example.org", "ftp://127.0.0.1"] {
-            assert!(check_coordinator(bad).is_err(), "{bad}");
-        }
+        let at = |allow| {
+            let flags = Options {
+                coordinator: Some("http://example.org".into()),
+                allow_plaintext: allow,
+                ..Options::default()
+            };
+            Config::resolve(flags, file(), Some(KEY.into()))
+        };
+        at(Some(true)).unwrap();
+        let error = at(None).unwrap_err().to_string();
+        assert!(error.contains("--allow-plaintext"), "{error}");
     }
 }

@@ -12,7 +12,7 @@
 //! - [`gather`], [`library`], [`model`], [`remote`]: what a verdict needs, and where it comes from
 //! - `follow`, `view`: the chain's events; a dispute as it stands
 //! - `work`, `knowledge`, `act`, `tracked`, `app`: slow work beside the loop, what it found, moves as transactions, the loop
-//! - [`record`], [`store`], `outbox`: what is kept; [`config`]
+//! - [`record`], [`store`]: what is kept; [`config`]
 //!
 //! **Invariant:** nothing from a coordinator is used before it was hashed to what is on chain.
 
@@ -25,7 +25,6 @@ pub mod gather;
 mod knowledge;
 pub mod library;
 pub mod model;
-mod outbox;
 pub mod record;
 pub mod remote;
 pub mod store;
@@ -194,17 +193,11 @@ pub fn engines(config: &Config) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
 }
 
 fn remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
-    let Some(url) = &config.coordinator else {
+    let Some(address) = &config.coordinator else {
         tracing::warn!("no coordinator: values are there only where own runs give them");
         return Ok(Arc::new(Nobody));
     };
-    let ca = match &config.coordinator_ca {
-        Some(path) => Some(std::fs::read(path).with_context(|| format!("read {}", path.display()))?),
-        None => None,
-    };
-    Ok(Arc::new(
-        Coordinator::new(url, ca.as_deref(), config.timeout).context("prepare the coordinator's connection")?,
-    ))
+    Ok(Arc::new(Coordinator::new(address, config.timeout)?))
 }
 
 /// The node's newest block, once there is one; `None` when told to stop first.

@@ -1,28 +1,25 @@
 //! What a coordinator is asked for. Nothing of it is believed: every answer is bound by a hash that is on chain.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, time::Duration};
 
-use alloy_primitives::{B256, keccak256};
-use tonic::{
-    Code, Status,
-    transport::{Channel, ClientTlsConfig, Endpoint},
-};
+use alloy_primitives::B256;
+use tonic::{Code, Status, transport::Channel};
 use touchstone_protocol::{descriptor::Dtype, tensor::TensorTree};
+use touchstone_service::{
+    CoordinatorAddress,
+    files::{Chunks, ModelService, Source},
+};
 use touchstone_wire::{
     challenger::{Layer, Trace},
     limits,
-    proto::{
-        challenger::v1::{
-            FetchValueRequest, GetLayerRequest, GetTraceRequest, challenger_service_client::ChallengerServiceClient,
-            fetch_value_response::Part,
-        },
-        model::v1::{FetchFileRequest, model_service_client::ModelServiceClient},
+    proto::challenger::v1::{
+        FetchValueRequest, GetLayerRequest, GetTraceRequest, challenger_service_client::ChallengerServiceClient,
+        fetch_value_response::Part,
     },
     value::{Assembly, ValueHeader},
 };
 
-/// Largest model file that is fetched.
-const MAX_FILE_BYTES: u64 = 1 << 31;
+pub use touchstone_service::files::Later;
 
 /// Why there is no answer. All of it is tried again while there is time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +48,6 @@ pub enum RemoteError {
     },
 }
 
-/// A future that can be a trait's method.
-pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
 /// A value as it is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -65,16 +59,14 @@ pub struct Wanted {
     pub dims: Vec<u32>,
 }
 
-/// Whoever has the values of claims.
-pub trait Remote: Send + Sync {
+/// Whoever has the values of claims, and model files.
+pub trait Remote: Source {
     /// Commitments of a claim's trace; not checked against the claim.
     fn trace(&self, claim: B256) -> Later<'_, Result<Vec<B256>, RemoteError>>;
     /// Commitments of a layer's inner values; not checked.
     fn layer(&self, claim: B256, layer: u32) -> Later<'_, Result<Vec<B256>, RemoteError>>;
     /// A value, checked against its commitment, dtype and shape.
     fn value<'a>(&'a self, wanted: &'a Wanted) -> Later<'a, Result<TensorTree, RemoteError>>;
-    /// A model file, checked against its digest.
-    fn file(&self, digest: B256) -> Later<'_, Result<Vec<u8>, RemoteError>>;
 }
 
 /// A coordinator's services. The connection is made when it is first needed, and again after it was lost.
@@ -90,21 +82,13 @@ pub struct Coordinator {
 pub struct Nobody;
 
 impl Coordinator {
-    /// Prepares the connection; `ca` is the certificate authority for https.
+    /// Prepares the connection.
     ///
     /// # Errors
-    /// The address does not parse, or the certificate is not one.
-    pub fn new(url: &str, ca: Option<&[u8]>, timeout: Duration) -> Result<Self, tonic::transport::Error> {
-        let mut endpoint = Endpoint::from_shared(url.to_owned())?
-            .connect_timeout(limits::CONNECT_TIMEOUT.min(timeout))
-            .http2_keep_alive_interval(limits::KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(limits::KEEPALIVE_TIMEOUT);
-        if let Some(pem) = ca {
-            endpoint = endpoint
-                .tls_config(ClientTlsConfig::new().ca_certificate(tonic::transport::Certificate::from_pem(pem)))?;
-        }
+    /// The file of its certificate authority cannot be read.
+    pub fn new(address: &CoordinatorAddress, timeout: Duration) -> anyhow::Result<Self> {
         Ok(Self {
-            channel: endpoint.connect_lazy(),
+            channel: address.channel(limits::CONNECT_TIMEOUT.min(timeout))?,
             timeout,
         })
     }
@@ -203,29 +187,16 @@ impl Remote for Coordinator {
             }
         })
     }
+}
 
-    fn file(&self, digest: B256) -> Later<'_, Result<Vec<u8>, RemoteError>> {
+impl Source for Coordinator {
+    fn open(&self, digest: B256, offset: u64) -> Later<'_, Result<Box<dyn Chunks>, String>> {
         Box::pin(async move {
-            let what = "model file";
-            let mut client =
-                ModelServiceClient::new(self.channel.clone()).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
-            let request = FetchFileRequest {
-                digest: digest.to_vec(),
-                offset: 0,
+            let service = ModelService {
+                channel: self.channel.clone(),
+                timeout: self.timeout,
             };
-            let mut parts = self.ask(what, client.fetch_file(request)).await?.into_inner();
-            let mut bytes: Vec<u8> = Vec::new();
-            while let Some(part) = self.ask(what, parts.message()).await? {
-                let total = bytes.len() as u64 + part.chunk.len() as u64;
-                if part.length > MAX_FILE_BYTES || total > part.length || part.chunk.is_empty() && part.length > 0 {
-                    return Err(wrong(what, format!("{} bytes said, {total} given", part.length)));
-                }
-                bytes.extend_from_slice(&part.chunk);
-            }
-            match keccak256(&bytes) {
-                actual if actual == digest => Ok(bytes),
-                actual => Err(wrong(what, format!("its digest is {actual}, asked for was {digest}"))),
-            }
+            service.open(digest, offset).await
         })
     }
 }
@@ -251,8 +222,10 @@ impl Remote for Nobody {
     fn value<'a>(&'a self, _: &'a Wanted) -> Later<'a, Result<TensorTree, RemoteError>> {
         Self::refuse("value")
     }
+}
 
-    fn file(&self, _: B256) -> Later<'_, Result<Vec<u8>, RemoteError>> {
-        Self::refuse("model file")
+impl Source for Nobody {
+    fn open(&self, _: B256, _: u64) -> Later<'_, Result<Box<dyn Chunks>, String>> {
+        Box::pin(std::future::ready(Err("no coordinator is configured".to_owned())))
     }
 }

@@ -2,15 +2,15 @@
 //! plays the worker; values come from memory.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../crates/chain/tests/common/anvil.rs"]
+mod anvil;
 mod common;
-#[path = "common/node.rs"]
-mod node;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use anvil::Anvil;
 use common::*;
-use node::Node;
 use tokio_util::sync::CancellationToken;
 use touchstone_chain::{
     ChainReader, Order, Outcome, PrivateKeySigner, Sender, SenderConfig, SolCall,
@@ -32,6 +32,7 @@ use touchstone_protocol::{
     dispute::dispute_id,
     tensor::TensorTree,
 };
+use touchstone_service::files::{Chunks, Source};
 
 const MODEL: &str = "digits_vit/model.onnx";
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -81,9 +82,11 @@ impl Remote for Values {
     fn value<'a>(&'a self, wanted: &'a Wanted) -> Later<'a, Result<TensorTree, RemoteError>> {
         Self::answer("value", self.values.get(&wanted.commitment).cloned())
     }
+}
 
-    fn file(&self, _: B256) -> Later<'_, Result<Vec<u8>, RemoteError>> {
-        Self::answer("file", None)
+impl Source for Values {
+    fn open(&self, _: B256, _: u64) -> Later<'_, Result<Box<dyn Chunks>, String>> {
+        Box::pin(std::future::ready(Err("not there".to_owned())))
     }
 }
 
@@ -96,7 +99,7 @@ fn torch_engine() -> Torch {
 }
 
 struct World {
-    node: Node,
+    node: Anvil,
     reader: ChainReader,
     deployment: Deployment,
     model: Model,
@@ -125,7 +128,7 @@ impl World {
             .with_env_filter(filter)
             .with_test_writer()
             .try_init();
-        let node = Node::start().await;
+        let node = Anvil::start(&anvil::TICKING).await;
         let reader = ChainReader::new(&node.url, Duration::from_secs(10)).unwrap();
         let artifacts = file("..").join("contracts/artifacts");
         let deployer = node.key(Role::Deployer as usize);
@@ -146,18 +149,9 @@ impl World {
             shutdown: CancellationToken::new(),
         };
         let h = &world.model.header;
-        let header = IModelRegistry::Header {
-            planRoot: h.plan_root,
-            weightsRoot: h.weights_root,
-            operators: h.operators,
-            weights: h.weights,
-            traceValues: h.trace_values,
-            layers: h.layers,
-            profile: h.profile,
-        };
         let io = world.model.plan.io().encode().unwrap().into();
         let publish = IModelRegistry::publishCall {
-            header,
+            header: h.into(),
             io,
             uri: String::new(),
             digest: keccak256(&bytes),
@@ -191,7 +185,7 @@ impl World {
     }
 
     async fn send(&self, from: Role, to: Address, call: &impl SolCall, value: U256) {
-        let sender = Sender::new(self.reader.clone(), self.key(from), SenderConfig::new(node::CHAIN_ID));
+        let sender = Sender::new(self.reader.clone(), self.key(from), SenderConfig::new(anvil::CHAIN_ID));
         let order = Order {
             key: "test".into(),
             to,
@@ -213,7 +207,7 @@ impl World {
 
     fn domain(&self) -> Domain {
         Domain {
-            chain_id: node::CHAIN_ID,
+            chain_id: anvil::CHAIN_ID,
             market: self.deployment.market,
         }
     }
@@ -292,10 +286,9 @@ impl World {
     ) -> tokio::task::JoinHandle<anyhow::Result<()>> {
         let config = Config {
             rpc: self.node.url.clone(),
-            chain_id: Some(node::CHAIN_ID),
+            chain_id: Some(anvil::CHAIN_ID),
             market: self.deployment.market,
             coordinator: None,
-            coordinator_ca: None,
             key: Some(Key(self.key(Role::Challenger))),
             data_dir: self.folder.path().join(format!("{mode:?}")),
             model_files: vec![file(MODEL)],
@@ -322,7 +315,7 @@ impl World {
 
     fn dispute(&self, claim: B256) -> B256 {
         dispute_id(
-            node::CHAIN_ID,
+            anvil::CHAIN_ID,
             self.deployment.disputes,
             claim,
             self.key(Role::Challenger).address(),

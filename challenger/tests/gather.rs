@@ -20,6 +20,7 @@ use touchstone_challenger::{
 };
 use touchstone_engine::Value;
 use touchstone_protocol::{model::Profile, tensor::TensorTree};
+use touchstone_service::files::{Chunks, FileError, NextChunk, Source};
 
 /// A coordinator in memory that may lie, and counts what it is asked for.
 #[derive(Default)]
@@ -61,9 +62,23 @@ impl Remote for Coordinator {
     fn value<'a>(&'a self, wanted: &'a Wanted) -> Later<'a, Result<TensorTree, RemoteError>> {
         self.answer("value", self.values.get(&wanted.commitment).cloned())
     }
+}
 
-    fn file(&self, _: B256) -> Later<'_, Result<Vec<u8>, RemoteError>> {
-        self.answer("file", Some(self.file.clone()))
+impl Source for Coordinator {
+    fn open(&self, _: B256, _: u64) -> Later<'_, Result<Box<dyn Chunks>, String>> {
+        *self.asked.lock().unwrap() += 1;
+        let whole = Whole(Some(self.file.clone()));
+        Box::pin(std::future::ready(Ok(Box::new(whole) as Box<dyn Chunks>)))
+    }
+}
+
+/// A file in one chunk.
+struct Whole(Option<Vec<u8>>);
+
+impl Chunks for Whole {
+    fn next(&mut self) -> Later<'_, NextChunk> {
+        let chunk = self.0.take().map(|bytes| (bytes.len() as u64, bytes));
+        Box::pin(std::future::ready(Ok(chunk)))
     }
 }
 
@@ -314,9 +329,6 @@ async fn a_file_that_compiles_to_another_model_makes_its_claims_foreign() {
         })
         .await
         .unwrap_err();
-    // The test's coordinator does not check digests; the kept file of another digest is not used.
-    assert!(
-        matches!(error, LibraryError::Foreign { .. } | LibraryError::Remote(_)),
-        "{error}"
-    );
+    // What was served under this digest is another file.
+    assert!(matches!(error, LibraryError::File(FileError::Digest { .. })), "{error}");
 }

@@ -9,6 +9,10 @@ use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
 use touchstone_challenger::remote::{Coordinator, Remote, RemoteError, Wanted};
 use touchstone_protocol::{descriptor::Dtype, tensor::TensorTree};
+use touchstone_service::{
+    CoordinatorAddress,
+    files::{FileCache, FileError},
+};
 use touchstone_wire::{
     limits::CHUNK_BYTES,
     proto::{
@@ -140,6 +144,17 @@ impl ModelService for Fake {
     }
 }
 
+fn dial(url: &str) -> Coordinator {
+    let address = CoordinatorAddress::new(url, None, false).unwrap();
+    Coordinator::new(&address, Duration::from_millis(500)).unwrap()
+}
+
+async fn file(remote: &Coordinator) -> Result<Vec<u8>, FileError> {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = FileCache::new(folder.path().into(), &[]).unwrap();
+    cache.get(keccak256(FILE), remote).await
+}
+
 async fn serve(way: Way) -> Coordinator {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -147,7 +162,7 @@ async fn serve(way: Way) -> Coordinator {
         .add_service(ChallengerServiceServer::new(Fake(way)))
         .add_service(ModelServiceServer::new(Fake(way)));
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
-    Coordinator::new(&url, None, Duration::from_millis(500)).unwrap()
+    dial(&url)
 }
 
 fn wanted() -> Wanted {
@@ -163,7 +178,7 @@ fn wanted() -> Wanted {
 async fn an_honest_one_is_heard() {
     let remote = serve(Way::Honest).await;
     assert_eq!(remote.value(&wanted()).await.unwrap(), value());
-    assert_eq!(remote.file(keccak256(FILE)).await.unwrap(), FILE);
+    assert_eq!(file(&remote).await.unwrap(), FILE);
     assert_eq!(remote.trace(B256::ZERO).await.unwrap(), [B256::repeat_byte(1)]);
     assert!(matches!(
         remote.layer(B256::ZERO, 0).await,
@@ -184,8 +199,11 @@ async fn what_is_not_what_was_asked_for_is_refused() {
         let error = remote.value(&wanted()).await.unwrap_err();
         assert!(matches!(error, RemoteError::Wrong { .. }), "{way:?}: {error}");
         if matches!(way, Way::OtherBytes | Way::TooMany | Way::TooFew) {
-            let error = remote.file(keccak256(FILE)).await.unwrap_err();
-            assert!(matches!(error, RemoteError::Wrong { .. }), "{way:?}: {error}");
+            let error = file(&remote).await.unwrap_err();
+            assert!(
+                matches!(error, FileError::Digest { .. } | FileError::Protocol { .. }),
+                "{way:?}: {error}"
+            );
         }
     }
     let error = serve(Way::TooFew).await.trace(B256::ZERO).await.unwrap_err();
@@ -195,14 +213,15 @@ async fn what_is_not_what_was_asked_for_is_refused() {
 #[tokio::test]
 async fn whoever_is_silent_or_gone_is_unavailable_in_time() {
     let silent = serve(Way::Silent).await;
-    let gone = Coordinator::new("http://127.0.0.1:1", None, Duration::from_millis(500)).unwrap();
+    let gone = dial("http://127.0.0.1:1");
     for remote in [&silent, &gone] {
         for error in [
             remote.trace(B256::ZERO).await.unwrap_err(),
             remote.value(&wanted()).await.unwrap_err(),
-            remote.file(B256::ZERO).await.unwrap_err(),
         ] {
             assert!(matches!(error, RemoteError::Unavailable { .. }), "{error}");
         }
+        let error = file(remote).await.unwrap_err();
+        assert!(matches!(error, FileError::Unavailable { .. }), "{error}");
     }
 }

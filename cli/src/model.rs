@@ -173,15 +173,7 @@ fn publish(arguments: &Publish) -> Result<()> {
     let (plan, bytes) = arguments.source.compile()?;
     let header = plan.header()?;
     let call = IModelRegistry::publishCall {
-        header: IModelRegistry::Header {
-            planRoot: header.plan_root,
-            weightsRoot: header.weights_root,
-            operators: header.operators,
-            weights: header.weights,
-            traceValues: header.trace_values,
-            layers: header.layers,
-            profile: header.profile,
-        },
+        header: (&header).into(),
         io: plan.io().encode()?.into(),
         uri: arguments.uri.clone(),
         digest: hash(&bytes),

@@ -2,12 +2,13 @@
 //!
 //! Protocol parameters are not here: they are the chain's.
 
-use std::{fmt, fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use sqlx::postgres::PgConnectOptions;
 use touchstone_chain::{Address, PrivateKeySigner};
+use touchstone_service::config::{Key, without_secrets};
 
 /// What can be set, on each level. The environment's names are these in capitals after `TOUCHSTONE_`.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -102,12 +103,6 @@ impl Settings {
             max_job_bytes: max_job_bytes.or(other.max_job_bytes),
             retention_blocks: retention_blocks.or(other.retention_blocks),
         }
-    }
-
-    /// Settings from a TOML file.
-    pub fn read(path: &PathBuf) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("read the configuration {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("parse the configuration {}", path.display()))
     }
 }
 
@@ -211,11 +206,8 @@ impl TryFrom<Settings> for Config {
 }
 
 fn key(name: &'static str, text: Option<String>) -> anyhow::Result<PrivateKeySigner> {
-    // The parser's error could quote the key.
-    text.with_context(|| format!("{name} is not set"))?
-        .trim()
-        .parse()
-        .map_err(|_| anyhow::anyhow!("{name} is not a private key of 32 hexadecimal bytes"))
+    let text = text.with_context(|| format!("{name} is not set"))?;
+    Ok(Key::parse(&text, name)?.0)
 }
 
 impl fmt::Debug for Config {
@@ -230,7 +222,7 @@ impl fmt::Debug for Config {
         );
         f.debug_struct("Config")
             .field("database", &database)
-            .field("rpc_url", &redact(&self.rpc_url))
+            .field("rpc_url", &without_secrets(&self.rpc_url))
             .field("chain_id", &self.chain_id)
             .field("market", &self.market)
             .field("claim_account", &self.claim_key.address())
@@ -247,16 +239,6 @@ impl fmt::Debug for Config {
             .field("retention_blocks", &self.retention_blocks)
             .finish()
     }
-}
-
-/// Scheme, host and port of an address: paths and users may be secrets.
-fn redact(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return "…".to_owned();
-    };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}")
 }
 
 #[cfg(test)]
@@ -296,7 +278,7 @@ mod tests {
         check(|s| s.dispute_key = s.claim_key.clone(), "same account");
         check(
             |s| s.claim_key = Some("xyz".to_owned()),
-            "claim_key is not a private key",
+            "claim_key holds no private key",
         );
         check(|s| s.listen = Some(([0, 0, 0, 0], 1).into()), "loopback");
         check(|s| s.poll_milliseconds = Some(0), "poll_milliseconds");

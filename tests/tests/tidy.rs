@@ -77,10 +77,19 @@ fn dependencies_point_one_way() {
         ("crates/model/Cargo.toml", &["touchstone-protocol"]),
         ("crates/wire/Cargo.toml", &["touchstone-protocol"]),
         ("crates/chain/Cargo.toml", &["touchstone-protocol"]),
+        (
+            "crates/service/Cargo.toml",
+            &["touchstone-wire", "touchstone-chain"],
+        ),
         ("crates/engine/Cargo.toml", &["touchstone-protocol", "touchstone-model"]),
         (
             "coordinator/Cargo.toml",
-            &["touchstone-protocol", "touchstone-wire", "touchstone-chain"],
+            &[
+                "touchstone-protocol",
+                "touchstone-wire",
+                "touchstone-chain",
+                "touchstone-service",
+            ],
         ),
         (
             "worker/Cargo.toml",
@@ -90,6 +99,7 @@ fn dependencies_point_one_way() {
                 "touchstone-engine",
                 "touchstone-wire",
                 "touchstone-chain",
+                "touchstone-service",
             ],
         ),
         (
@@ -100,6 +110,7 @@ fn dependencies_point_one_way() {
                 "touchstone-engine",
                 "touchstone-wire",
                 "touchstone-chain",
+                "touchstone-service",
             ],
         ),
         (

@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 use touchstone_protocol::descriptor::Place;
+use touchstone_service::files::ModelService;
+use touchstone_wire::limits::CALL_TIMEOUT;
 use touchstone_wire::worker::{Commitments, FromWorker, Job, Offer, Progress, Refuse, RefuseReason, Stage, Welcome};
 
 use crate::{
@@ -18,7 +20,6 @@ use crate::{
     breaker::Breaker,
     chain::Chain,
     config::Config,
-    fetch::ModelService,
     job::{self, JobError, Signer},
     link::Link,
     model::Library,
@@ -109,6 +110,14 @@ impl App {
             channel,
             chain,
             shutdown,
+        }
+    }
+
+    /// Where model files are fetched.
+    pub(crate) fn model_service(&self) -> ModelService {
+        ModelService {
+            channel: self.channel.clone(),
+            timeout: CALL_TIMEOUT,
         }
     }
 
@@ -218,10 +227,7 @@ impl App {
         let ready = async {
             self.check_lease(terms).await?;
             self.progress(job, Stage::Fetching).await;
-            let model = self
-                .library
-                .get(&terms.model_ref(), &ModelService(self.channel.clone()))
-                .await?;
+            let model = self.library.get(&terms.model_ref(), &self.model_service()).await?;
             self.progress(job, Stage::Running).await;
             let (app, terms) = (self.clone(), terms.clone());
             blocking(move || {

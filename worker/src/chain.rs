@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, U256};
 use touchstone_chain::{
-    ChainError, ChainReader, Sender, SenderConfig,
+    ChainError, ChainReader, Outbox, Sender, SenderConfig,
     bindings::{
         IDisputes,
         IMarket::{self, ClaimStatus, RequestStatus},
@@ -20,7 +20,6 @@ use crate::{
     config::Config,
     direct,
     job::{JobError, Signer},
-    outbox::Outbox,
     record::{End, State, Terms},
     store::{Store, StoreError},
 };
@@ -89,7 +88,7 @@ impl Chain {
             reader,
             deployment,
             sender,
-            outbox: Outbox(store.clone()),
+            outbox: store.outbox(),
             worker_bond,
             extension,
         })

@@ -3,6 +3,7 @@
 use std::{fmt::Display, io::Write as _, time::Instant};
 
 use alloy_primitives::U256;
+use touchstone_wire::limits::CONNECT_TIMEOUT;
 
 use crate::{
     Behaviour, breaker::Breaker, chain::Chain, config::Config, identity, library, session, store::Store, test_file,
@@ -170,7 +171,7 @@ async fn chain(config: &Config, url: &str, store: &Store, report: &mut Report) {
 }
 
 async fn coordinator(config: &Config, report: &mut Report) {
-    let channel = match session::channel(config) {
+    let channel = match config.coordinator.channel(CONNECT_TIMEOUT) {
         Ok(channel) => channel,
         Err(error) => return report.bad("coordinator", format!("{error:#}")),
     };

@@ -4,7 +4,6 @@ use touchstone_wire::worker::{ClaimState, Job, Update};
 
 use crate::{
     app::{App, lock, now},
-    outbox::Outbox,
     record::{End, Record, Signed, State},
     store::StoreError,
 };
@@ -89,7 +88,9 @@ impl App {
 
     /// Deletes what is no longer needed.
     pub(crate) fn sweep(&self, now: u64) -> Result<(), StoreError> {
-        Outbox(self.store.clone()).delete_ended(now.saturating_sub(self.config.keep.as_secs()))?;
+        self.store
+            .outbox()
+            .delete_ended(now.saturating_sub(self.config.keep.as_secs()))?;
         for record in self.store.select_runs()? {
             let over = match &record.state {
                 State::Accepted => !lock(&self.busy).contains(&record.terms.job()) && now > record.terms.lease_expires,

@@ -1,13 +1,18 @@
 //! Configuration: default < file < environment < flag, checked into typed units, shown without secrets.
 
-use std::{fmt, num::NonZero, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, num::NonZero, path::PathBuf, time::Duration};
 
 use alloy_primitives::{Address, B256};
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use touchstone_chain::PrivateKeySigner;
+use touchstone_service::{
+    CoordinatorAddress,
+    config::{read, required, without_secrets},
+};
 use touchstone_wire::limits::MAX_CAPACITY;
+
+pub use touchstone_service::config::Key;
 
 /// Where tensors are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -30,9 +35,12 @@ pub struct Options {
     /// Coordinator, as http://127.0.0.1:7400 or https://host:port
     #[arg(long, env = "TOUCHSTONE_WORKER_COORDINATOR", value_name = "URL")]
     pub coordinator: Option<String>,
-    /// Certificate authority of the coordinator (PEM), needed for https
+    /// Certificate authorities (PEM) that an https coordinator may be certified by, instead of the system's
     #[arg(long, env = "TOUCHSTONE_WORKER_COORDINATOR_CA", value_name = "FILE")]
     pub coordinator_ca: Option<PathBuf>,
+    /// Dial an http coordinator on another machine: for networks that nobody else is on
+    #[arg(long, env = "TOUCHSTONE_WORKER_ALLOW_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_plaintext: Option<bool>,
     /// Ethereum node, for checking leases and answering disputes directly
     #[arg(long, env = "TOUCHSTONE_WORKER_RPC", value_name = "URL")]
     pub rpc: Option<String>,
@@ -93,23 +101,11 @@ pub struct Options {
     pub keep_seconds: Option<u64>,
 }
 
-/// The node key: prints its address only.
-#[derive(Clone)]
-pub struct NodeKey(pub PrivateKeySigner);
-
-impl fmt::Debug for NodeKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key of {}", self.0.address())
-    }
-}
-
 /// What the worker runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Address of the coordinator's gRPC services.
-    pub coordinator: String,
-    /// PEM certificate authority for https.
-    pub coordinator_ca: Option<PathBuf>,
+    /// Where the coordinator's gRPC services are.
+    pub coordinator: CoordinatorAddress,
     /// Address of an Ethereum node.
     pub rpc: Option<String>,
     /// Chain that claims are signed for.
@@ -119,7 +115,7 @@ pub struct Config {
     /// Holder of the stake.
     pub provider: Address,
     /// Signs claims, layer answers and direct moves.
-    pub node: NodeKey,
+    pub node: Key,
     /// Store and model files.
     pub data_dir: PathBuf,
     /// Files that are used instead of being fetched.
@@ -156,26 +152,14 @@ impl Config {
     /// # Errors
     /// A file that cannot be read, an unknown key, a missing or senseless value.
     pub fn load(flags: Options) -> anyhow::Result<Self> {
-        let file: Options = match &flags.config {
-            None => Options::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?
-            }
-        };
-        let variable = std::env::var(NODE_KEY_VARIABLE).ok();
-        Self::resolve(flags, file, variable)
+        let file: Options = read(flags.config.as_deref())?;
+        Self::resolve(flags, file, std::env::var(NODE_KEY_VARIABLE).ok())
     }
 
     fn resolve(flags: Options, file: Options, key: Option<String>) -> anyhow::Result<Self> {
-        let key = match (key, flags.node_key_file.or(file.node_key_file)) {
-            (Some(text), _) => node_key(&text, NODE_KEY_VARIABLE)?,
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-                node_key(&text, &path.display().to_string())?
-            }
-            (None, None) => bail!("the node key is missing: set --node-key-file or {NODE_KEY_VARIABLE}"),
-        };
+        let key_file = flags.node_key_file.or(file.node_key_file);
+        let key = Key::load(NODE_KEY_VARIABLE, key.as_deref(), key_file.as_deref())?
+            .with_context(|| format!("the node key is missing: set --node-key-file or {NODE_KEY_VARIABLE}"))?;
         let rpc = flags.rpc.or(file.rpc);
         let no_direct = flags.no_direct.or(file.no_direct).unwrap_or(false);
         let percent = flags
@@ -198,11 +182,13 @@ impl Config {
             (10..=60_000).contains(&poll_ms),
             "poll_ms is {poll_ms}, must be 10 to 60000"
         );
-        let coordinator = required("coordinator", flags.coordinator.or(file.coordinator))?;
-        check_coordinator(&coordinator)?;
+        let coordinator = CoordinatorAddress::new(
+            &required("coordinator", flags.coordinator.or(file.coordinator))?,
+            flags.coordinator_ca.or(file.coordinator_ca),
+            flags.allow_plaintext.or(file.allow_plaintext).unwrap_or(false),
+        )?;
         Ok(Self {
             coordinator,
-            coordinator_ca: flags.coordinator_ca.or(file.coordinator_ca),
             direct_after_percent: (rpc.is_some() && !no_direct).then_some(percent),
             rpc,
             chain_id: required("chain_id", flags.chain_id.or(file.chain_id))?,
@@ -227,7 +213,7 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "coordinator   {}", without_secrets(&self.coordinator))?;
+        writeln!(f, "coordinator   {}", self.coordinator)?;
         writeln!(
             f,
             "rpc           {}",
@@ -245,56 +231,6 @@ impl fmt::Display for Config {
             None => writeln!(f, "direct        never"),
         }
     }
-}
-
-/// Addresses of nodes often carry keys in path, query or user part: only scheme and host are shown.
-fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let tail = if path.trim_matches('/').is_empty() { "" } else { "/…" };
-    format!("{scheme}://{host}{tail}")
-}
-
-fn required<T>(name: &str, value: Option<T>) -> anyhow::Result<T> {
-    value.with_context(|| {
-        format!(
-            "{name} is missing: set --{} or the key {name} of the file",
-            name.replace('_', "-")
-        )
-    })
-}
-
-fn node_key(text: &str, place: &str) -> anyhow::Result<NodeKey> {
-    // The parser's error could repeat the key.
-    let key = PrivateKeySigner::from_str(text.trim()).map_err(|_| anyhow::anyhow!("{place} holds no key in hex"))?;
-    Ok(NodeKey(key))
-}
-
-/// Plaintext is for the loopback alone.
-fn check_coordinator(url: &str) -> anyhow::Result<()> {
-    if url.starts_with("https://") {
-        return Ok(());
-    }
-    let Some(rest) = url.strip_prefix("http://") else {
-        bail!("coordinator is {url}, must begin with http:// or https://")
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = if authority.starts_with('[') {
-        authority.split_inclusive(']').next().unwrap_or_default()
-    } else {
-        authority.split(':').next().unwrap_or_default()
-    };
-    let loopback = host == "localhost" || host == "[::1]" || {
-        host.parse::<std::net::Ipv4Addr>()
-            .is_ok_and(|address| address.is_loopback())
-    };
-    ensure!(
-        loopback,
-        "coordinator is {}, http is for this machine only: use https",
-        without_secrets(url)
-    );
-    Ok(())
 }
 
 #[cfg(test)]
@@ -356,23 +292,19 @@ mod tests {
     }
 
     #[test]
-    fn plaintext_is_for_the_loopback() {
-        for good in [
-            "http://127.0.0.1:1",
-            "http://localhost:1/",
-            "http://[::1]:1",
-            "https://example.org",
-        ] {
-            check_coordinator(good).unwrap();
-        }
-        for bad in [
-            "http://example.org",
-            "http://localhost.example.org",
-            "http://10.0.0.1",
-            "ftp://127.0.0.1",
-        ] {
-            assert!(check_coordinator(bad).is_err(), "{bad}");
-        }
+    fn plaintext_to_another_machine_has_to_be_allowed() {
+        let at = |url: &str, allow| {
+            let flags = Options {
+                coordinator: Some(url.into()),
+                allow_plaintext: allow,
+                ..Options::default()
+            };
+            Config::resolve(flags, file(), Some(KEY.into()))
+        };
+        at("https://example.org", None).unwrap();
+        at("http://example.org", Some(true)).unwrap();
+        let error = at("http://example.org", None).unwrap_err().to_string();
+        assert!(error.contains("--allow-plaintext"), "{error}");
     }
 
     #[test]

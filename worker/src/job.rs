@@ -68,7 +68,7 @@ impl JobError {
             Self::Offer(_) | Self::Lease(_) => RefuseReason::BadOffer,
             Self::Input(_) | Self::Run(RunError::Input(_)) => RefuseReason::BadInput,
             Self::Model(ModelError::Foreign { .. }) => RefuseReason::ModelMismatch,
-            Self::Model(ModelError::NotServed(_) | ModelError::Fetch(_)) => RefuseReason::UnknownModel,
+            Self::Model(ModelError::NotServed(_) | ModelError::File(_)) => RefuseReason::UnknownModel,
             Self::Model(ModelError::Compile { .. } | ModelError::Plan { .. } | ModelError::SelfTest { .. })
             | Self::Chain(_)
             | Self::Run(_)

@@ -8,9 +8,9 @@
 //! - [`config`]: default < file < environment < flag; [`program`]: the commands
 //! - [`session`]: the stream with the coordinator; `app`: jobs; `questions`, `claims`: disputes
 //!   and what becomes of claims; `link`, `upload`
-//! - [`job`]: from lease to signed claim; [`model`], [`fetch`]: models by digest
+//! - [`job`]: from lease to signed claim; [`model`]: models by digest
 //! - [`runner`], [`answer`]: how plans are run and what is said in a dispute; what adversaries of the tests replace
-//! - [`record`], [`store`], `outbox`: what is kept; `breaker`: when no more leases are taken
+//! - [`record`], [`store`]: what is kept; `breaker`: when no more leases are taken
 //! - `chain`, `direct`: the chain, asked and answered without the coordinator
 //!
 //! **Invariant:** no value is signed that is not stored; no root of a layer is signed twice for one claim.
@@ -23,11 +23,9 @@ mod check;
 mod claims;
 pub mod config;
 mod direct;
-pub mod fetch;
 pub mod job;
 mod link;
 pub mod model;
-mod outbox;
 pub mod program;
 mod questions;
 pub mod record;
@@ -46,6 +44,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use touchstone_chain::ChainError;
 use touchstone_engine::{Options, Torch, torch};
+use touchstone_wire::limits;
 
 pub use crate::{
     answer::{Honest, Responder},
@@ -123,7 +122,7 @@ pub async fn run(config: Config, behaviour: Behaviour, shutdown: CancellationTok
     };
     let library = library(&config, runner.clone())?;
     self_test(&library, runner.clone()).await?;
-    let channel = session::channel(&config)?;
+    let channel = config.coordinator.channel(limits::CONNECT_TIMEOUT)?;
     let parts = Parts {
         config,
         store,

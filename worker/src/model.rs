@@ -1,22 +1,22 @@
-//! Models at hand: fetched by digest, compiled, compared with the id that was asked for, self-tested. Each once.
+//! Models at hand: from a file by digest, compiled, compared with the id that was asked for, self-tested. Each once.
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256};
 use touchstone_engine::ModelTrees;
 use touchstone_model::{
     CompileError, CompileOptions,
     plan::{Plan, PlanError},
 };
 use touchstone_protocol::{claim, model::ModelHeader, witness::Context};
+use touchstone_service::files::{FileCache, FileError, Source};
 use touchstone_wire::worker::ModelRef;
 
 use crate::{
-    fetch::{FetchError, Source},
     record::{Signed, Terms},
     runner::{RunError, Runner},
 };
@@ -41,7 +41,7 @@ pub enum ModelError {
     NotServed(B256),
     /// The file is not there, for now or at all.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    File(#[from] FileError),
     /// The file does not compile.
     #[error("model file {digest}: {source}")]
     Compile {
@@ -115,9 +115,7 @@ impl Model {
 
 /// The models of this worker.
 pub struct Library {
-    folder: PathBuf,
-    /// Files given by the operator, by digest.
-    local: BTreeMap<B256, PathBuf>,
+    files: FileCache,
     serve: Vec<B256>,
     runner: Arc<dyn Runner>,
     compiled: Mutex<BTreeMap<B256, Arc<Model>>>,
@@ -135,14 +133,9 @@ impl Library {
         local: &[PathBuf],
         serve: Vec<B256>,
         runner: Arc<dyn Runner>,
-    ) -> Result<Self, FetchError> {
-        let local = local
-            .iter()
-            .map(|path| Ok((keccak256(read(path)?), path.clone())))
-            .collect::<Result<_, FetchError>>()?;
+    ) -> Result<Self, FileError> {
         Ok(Self {
-            folder,
-            local,
+            files: FileCache::new(folder, local)?,
             serve,
             runner,
             compiled: Mutex::default(),
@@ -157,7 +150,7 @@ impl Library {
 
     /// Digests of the files given by the operator.
     pub fn local(&self) -> impl Iterator<Item = (&B256, &PathBuf)> {
-        self.local.iter()
+        self.files.local()
     }
 
     /// Whether this worker would run the model if it had it.
@@ -184,13 +177,10 @@ impl Library {
         if let Some(model) = self.find(asked.id) {
             return Ok(model);
         }
-        let path = match self.local.get(&asked.file_digest) {
-            Some(path) => path.clone(),
-            None => crate::fetch::fetch(&self.folder, asked.file_digest, source).await?,
-        };
+        let bytes = self.files.get(asked.file_digest, source).await?;
         let (asked, runner) = (asked.clone(), self.runner.clone());
-        let made = tokio::task::spawn_blocking(move || make(&path, &asked, runner.as_ref())).await;
-        let model = Arc::new(made.map_err(|error| FetchError::Local(format!("compile: {error}")))??);
+        let made = tokio::task::spawn_blocking(move || make(&bytes, &asked, runner.as_ref())).await;
+        let model = Arc::new(made.map_err(|error| FileError::Local(format!("compile: {error}")))??);
         tracing::info!(model = %model.id, operators = model.header.operators, "model compiled and self-tested");
         self.compiled
             .lock()
@@ -208,21 +198,9 @@ impl Library {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, FetchError> {
-    std::fs::read(path).map_err(|error| FetchError::Local(format!("read {}: {error}", path.display())))
-}
-
-fn make(path: &Path, asked: &ModelRef, runner: &dyn Runner) -> Result<Model, ModelError> {
-    let bytes = read(path)?;
-    let digest = keccak256(&bytes);
-    if digest != asked.file_digest {
-        return Err(FetchError::Digest {
-            expected: asked.file_digest,
-            actual: digest,
-        }
-        .into());
-    }
-    let model = compile(&bytes, digest, asked.profile, asked.publisher)?;
+fn make(bytes: &[u8], asked: &ModelRef, runner: &dyn Runner) -> Result<Model, ModelError> {
+    let digest = asked.file_digest;
+    let model = compile(bytes, digest, asked.profile, asked.publisher)?;
     if model.id != asked.id {
         return Err(ModelError::Foreign {
             digest,

@@ -1,10 +1,10 @@
 //! The commands of a worker's binary.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use touchstone_service::program::{Logging, stop_on_signal};
 
 use crate::{
     Behaviour,
@@ -23,6 +23,8 @@ struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,15 +39,9 @@ enum Command {
 
 /// Runs the program with the behaviour that `behave` makes of its configuration.
 pub fn program(behave: impl FnOnce(&Config) -> anyhow::Result<Behaviour>) -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = std::io::stderr().is_terminal();
-    // A subscriber that somebody else has set serves as well.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(ansi)
-        .with_writer(std::io::stderr)
-        .try_init();
-    match execute(Arguments::parse(), behave) {
+    let arguments = Arguments::parse();
+    arguments.logging.start();
+    match execute(arguments, behave) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -85,19 +81,4 @@ fn execute(arguments: Arguments, behave: impl FnOnce(&Config) -> anyhow::Result<
             Ok(true)
         }
     }
-}
-
-async fn stop_on_signal(shutdown: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        },
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
-    tracing::info!("shutting down");
-    shutdown.cancel();
 }

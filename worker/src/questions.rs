@@ -9,7 +9,6 @@ use touchstone_wire::worker::{Answer, Ask, FromWorker, Question, Reply};
 use crate::{
     answer::{AnswerError, Case, is_alarming, question_key},
     app::{App, lock, places},
-    fetch::ModelService,
     upload,
 };
 
@@ -89,10 +88,7 @@ impl App {
             .store
             .select_claim(claim)?
             .ok_or_else(|| AnswerError::Invalid("it is not one of ours".into()))?;
-        let model = self
-            .library
-            .get(&record.terms.model_ref(), &ModelService(self.channel.clone()))
-            .await;
+        let model = self.library.get(&record.terms.model_ref(), &self.model_service()).await;
         let model = model.map_err(|error| unable(&error))?;
         let app = self.clone();
         let answered = tokio::task::spawn_blocking(move || {

@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Code, Streaming,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
-};
+use tonic::{Code, Streaming, transport::Channel};
 use touchstone_chain::{Address, signature};
 use touchstone_wire::{
     WireError, limits,
@@ -16,7 +13,7 @@ use touchstone_wire::{
     worker::{Challenge, FromWorker, Hello, ToWorker, Welcome},
 };
 
-use crate::{app::App, config::Config, link::QUEUE};
+use crate::{app::App, link::QUEUE};
 
 /// First pause after a lost session; doubles up to the greatest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -67,29 +64,6 @@ impl SessionError {
             Code::InvalidArgument | Code::PermissionDenied | Code::FailedPrecondition | Code::ResourceExhausted
         ))
     }
-}
-
-/// A channel to the coordinator; it connects when it is used, and again after a loss.
-///
-/// # Errors
-/// The address or the certificate does not read.
-pub fn channel(config: &Config) -> anyhow::Result<Channel> {
-    use anyhow::Context as _;
-    let mut endpoint = Endpoint::from_shared(config.coordinator.clone())
-        .context("coordinator is no URL")?
-        .connect_timeout(limits::CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(limits::KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(limits::KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    if config.coordinator.starts_with("https://") {
-        let path = config.coordinator_ca.as_ref().context("https needs --coordinator-ca")?;
-        let pem = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-        endpoint = endpoint
-            .tls_config(tls)
-            .context("coordinator's certificate authority")?;
-    }
-    Ok(endpoint.connect_lazy())
 }
 
 /// Keeps a session open until shutdown. Returns early only when the coordinator is foreign.

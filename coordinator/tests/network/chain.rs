@@ -1,6 +1,6 @@
 //! Following the chain: reorganisations, fresh syncs, and refusals to start.
 
-use crate::common::{Account, Net, node::CHAIN_ID, worker::Worker};
+use crate::common::{Account, Net, anvil::CHAIN_ID, worker::Worker};
 use sqlx::PgPool;
 use touchstone_chain::{Address, U256, bindings::IMarket::RequestStatus};
 use touchstone_coordinator::{

@@ -8,11 +8,12 @@ use std::{
 };
 
 use alloy::primitives::{Address, B256, Bytes, U256};
+use serde::{Deserialize, Serialize};
 
 use crate::revert::Revert;
 
 /// A transaction that somebody wants sent, once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// Its purpose, unique: ordering it again changes nothing.
     pub key: String,
@@ -29,7 +30,7 @@ pub struct Order {
 }
 
 /// A signed transaction for an order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its nonce.
     pub nonce: u64,

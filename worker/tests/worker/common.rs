@@ -20,6 +20,7 @@ use touchstone_protocol::{
     model::Profile,
     tensor,
 };
+use touchstone_service::CoordinatorAddress;
 use touchstone_wire::{
     limits,
     proto::{
@@ -37,7 +38,7 @@ use touchstone_wire::{
 };
 use touchstone_worker::{
     Behaviour, EngineRunner, Honest,
-    config::{Config, Device, NodeKey},
+    config::{Config, Device, Key},
     model::{self, Model},
 };
 
@@ -330,13 +331,12 @@ pub(crate) fn domain() -> Domain {
 /// A worker's configuration; its key is the same in every call.
 pub(crate) fn config(coordinator: SocketAddr, folder: &Path) -> Config {
     Config {
-        coordinator: format!("http://{coordinator}"),
-        coordinator_ca: None,
+        coordinator: CoordinatorAddress::new(&format!("http://{coordinator}"), None, false).unwrap(),
         rpc: None,
         chain_id: CHAIN_ID,
         market: MARKET,
         provider: PROVIDER,
-        node: NodeKey(node()),
+        node: Key(node()),
         data_dir: folder.to_owned(),
         model_files: Vec::new(),
         serve: Vec::new(),

@@ -10,17 +10,16 @@
 )]
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use crate::anvil::{Anvil, CHAIN_ID};
 use crate::common::{Coordinator, POSTER, Session, Worker, compiled, config, honest, model_file};
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolCall;
 use touchstone_chain::{
-    ChainReader, Order, Outcome, PrivateKeySigner, Sender, SenderConfig,
+    ChainReader, Order, Outcome, Sender, SenderConfig,
     bindings::{IDisputes, IMarket, IModelRegistry, Phase},
     deploy::{deploy, devnet_parameters},
     event::Deployment,
@@ -28,7 +27,7 @@ use touchstone_chain::{
 use touchstone_protocol::{descriptor::Code, merkle::MerkleTree};
 use touchstone_wire::worker::{FromWorker, Job, ModelRef, Offer, RefuseReason, RunResult, ToWorker};
 use touchstone_worker::{
-    config::{Config, NodeKey},
+    config::{Config, Key},
     model::Model,
 };
 
@@ -40,62 +39,23 @@ fn root() -> PathBuf {
 
 /// A node that mines as soon as it gets a transaction.
 struct Node {
-    child: Child,
+    anvil: Anvil,
     reader: ChainReader,
-    url: String,
-    keys: Vec<PrivateKeySigner>,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Node {
-    async fn start(folder: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let accounts = folder.join("accounts.json");
-        let child = Command::new(root().join(".state/bin/anvil"))
-            .args([
-                "--silent",
-                "--hardfork",
-                "osaka",
-                "--enable-tx-gas-limit",
-                "--port",
-                &port.to_string(),
-            ])
-            .arg("--config-out")
-            .arg(&accounts)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("anvil is set up");
-        let url = format!("http://127.0.0.1:{port}");
-        let reader = ChainReader::new(&url, Duration::from_secs(10)).unwrap();
-        until(async || reader.chain_id().await.is_ok()).await;
-        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(accounts).unwrap()).unwrap();
-        let keys = json["private_keys"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|key| key.as_str().unwrap().parse().unwrap());
-        let keys = keys.collect();
-        Self {
-            child,
-            reader,
-            url,
-            keys,
-        }
+    async fn start() -> Self {
+        let anvil = Anvil::start(&[]).await;
+        let reader = ChainReader::new(&anvil.url, Duration::from_secs(10)).unwrap();
+        Self { anvil, reader }
     }
 
     async fn send<C: SolCall>(&self, key: usize, to: Address, value: u128, call: C) {
         let config = SenderConfig {
             confirmations: 0,
-            ..SenderConfig::new(31_337)
+            ..SenderConfig::new(CHAIN_ID)
         };
-        let sender = Sender::new(self.reader.clone(), self.keys[key].clone(), config);
+        let sender = Sender::new(self.reader.clone(), self.anvil.key(key), config);
         let order = Order {
             key: C::SIGNATURE.into(),
             to,
@@ -151,32 +111,29 @@ struct Scene {
 /// A published model, a staked worker, a request, and the offer that a coordinator makes of it.
 async fn scene() -> Scene {
     let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(folder.path()).await;
+    let node = Node::start().await;
     let artifacts = root().join("contracts/artifacts");
-    let deployment = deploy(&node.reader, &node.keys[DEPLOYER], &artifacts, &devnet_parameters())
-        .await
-        .unwrap();
+    let deployment = deploy(
+        &node.reader,
+        &node.anvil.keys[DEPLOYER],
+        &artifacts,
+        &devnet_parameters(),
+    )
+    .await
+    .unwrap();
     let Deployment { registry, market, .. } = deployment;
     let file = model_file();
     let mut model = compiled(&file);
     let header = model.header.clone();
     let publish = IModelRegistry::publishCall {
-        header: IModelRegistry::Header {
-            planRoot: header.plan_root,
-            weightsRoot: header.weights_root,
-            operators: header.operators,
-            weights: header.weights,
-            traceValues: header.trace_values,
-            layers: header.layers,
-            profile: header.profile,
-        },
+        header: (&header).into(),
         io: model.plan.io().encode().unwrap().into(),
         uri: String::new(),
         digest: keccak256(&file),
         price: U256::from(1_000_000),
     };
     node.send(DEPLOYER, registry, 0, publish).await;
-    let publisher = node.keys[DEPLOYER].address();
+    let publisher = node.anvil.keys[DEPLOYER].address();
     model.id = header.id(publisher);
     node.send(PROVIDER, market, 3_000_000_000_000_000_000, IMarket::stakeCall {})
         .await;
@@ -185,7 +142,7 @@ async fn scene() -> Scene {
         market,
         0,
         IMarket::setNodeCall {
-            node: node.keys[NODE].address(),
+            node: node.anvil.keys[NODE].address(),
         },
     )
     .await;
@@ -219,9 +176,9 @@ async fn scene() -> Scene {
     let coordinator = Coordinator::serving(file, 31_337, market).await;
     let config = Config {
         market,
-        rpc: Some(node.url.clone()),
-        provider: node.keys[PROVIDER].address(),
-        node: NodeKey(node.keys[NODE].clone()),
+        rpc: Some(node.anvil.url.clone()),
+        provider: node.anvil.keys[PROVIDER].address(),
+        node: Key(node.anvil.keys[NODE].clone()),
         direct_after_percent: Some(0),
         ..config(coordinator.address, &folder.path().join("worker"))
     };
@@ -344,7 +301,7 @@ async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins(
         },
     )
     .await;
-    let challenger = node.keys[CHALLENGER].address();
+    let challenger = node.anvil.keys[CHALLENGER].address();
     let dispute = node
         .view(
             disputes,
@@ -410,8 +367,8 @@ async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins(
 #[tokio::test(flavor = "multi_thread")]
 async fn another_chain_or_market_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(folder.path()).await;
-    let url = Some(node.url.clone());
+    let node = Node::start().await;
+    let url = Some(node.anvil.url.clone());
     let base = Config {
         rpc: url,
         ..config("127.0.0.1:1".parse().unwrap(), &folder.path().join("worker"))

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../../crates/chain/tests/common/anvil.rs"]
+mod anvil;
 mod common;
 mod direct;
 mod leases;

@@ -1,7 +1,8 @@
 //! A network of one's own for a test: Postgres, anvil with the contracts, a coordinator in this process, and hands to play
 //! worker, requester and challenger with.
 
-pub mod node;
+#[path = "../../../../crates/chain/tests/common/anvil.rs"]
+pub mod anvil;
 pub mod postgres;
 pub mod toy;
 pub mod worker;
@@ -40,7 +41,7 @@ pub enum Account {
 
 /// The network.
 pub struct Net {
-    pub node: node::Node,
+    pub node: anvil::Anvil,
     pub database: postgres::Database,
     pub reader: ChainReader,
     pub deployment: Deployment,
@@ -55,10 +56,10 @@ impl Net {
             .with_env_filter(filter)
             .with_test_writer()
             .try_init();
-        let node = node::Node::start().await;
+        let node = anvil::Anvil::start(&anvil::TICKING).await;
         let database = postgres::Database::create().await;
         let reader = ChainReader::new(&node.url, Duration::from_secs(10)).unwrap();
-        let key = node.key(Account::Deployer);
+        let key = node.key(Account::Deployer as usize);
         let artifacts = root().join("contracts/artifacts");
         let deployment = deploy(&reader, &key, &artifacts, &devnet_parameters()).await.unwrap();
         let net = Self {
@@ -92,12 +93,12 @@ impl Net {
     }
 
     pub fn key(&self, account: Account) -> PrivateKeySigner {
-        self.node.key(account)
+        self.node.key(account as usize)
     }
 
     /// Sends a call and expects success.
     pub async fn send(&self, from: Account, to: Address, call: &impl SolCall, value: U256) -> B256 {
-        let sender = Sender::new(self.reader.clone(), self.key(from), SenderConfig::new(node::CHAIN_ID));
+        let sender = Sender::new(self.reader.clone(), self.key(from), SenderConfig::new(anvil::CHAIN_ID));
         let order = Order {
             key: "test".to_owned(),
             to,
@@ -153,7 +154,7 @@ impl Net {
         Settings {
             database_url: Some(self.database.url.clone()),
             rpc_url: Some(self.node.url.clone()),
-            chain_id: Some(node::CHAIN_ID),
+            chain_id: Some(anvil::CHAIN_ID),
             market: Some(self.deployment.market),
             claim_key: Some(format!("{:x}", self.key(Account::Claims).to_bytes())),
             dispute_key: Some(format!("{:x}", self.key(Account::Disputes).to_bytes())),

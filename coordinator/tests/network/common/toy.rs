@@ -47,15 +47,7 @@ pub fn model_id(publisher: Address) -> B256 {
 pub fn publish_call() -> IModelRegistry::publishCall {
     let header = header();
     IModelRegistry::publishCall {
-        header: IModelRegistry::Header {
-            planRoot: header.plan_root,
-            weightsRoot: header.weights_root,
-            operators: header.operators,
-            weights: header.weights,
-            traceValues: header.trace_values,
-            layers: header.layers,
-            profile: header.profile,
-        },
+        header: (&header).into(),
         io: io().encode().unwrap().into(),
         uri: "somewhere".to_owned(),
         digest: digest::hash(FILE),

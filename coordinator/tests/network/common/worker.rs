@@ -21,7 +21,7 @@ use touchstone_wire::{
     },
 };
 
-use super::{Account, Net, PATIENCE, node::CHAIN_ID, toy};
+use super::{Account, Net, PATIENCE, anvil::CHAIN_ID, toy};
 
 pub fn node_key(account: Account) -> PrivateKeySigner {
     PrivateKeySigner::from_bytes(&digest::hash(format!("node {}", account as u8))).unwrap()

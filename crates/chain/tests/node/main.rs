@@ -1,18 +1,18 @@
 //! The reader and the sender against anvil through a proxy that lies the way nodes do.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../common/anvil.rs"]
 mod anvil;
+mod contracts;
 mod proxy;
 
 use std::time::Duration;
 
-use anvil::Anvil;
+use anvil::{Anvil, CHAIN_ID};
 use proxy::{Lie, Proxy};
 use touchstone_chain::{
     Address, ChainError, ChainReader, MemoryStore, Order, Outcome, Sender, SenderConfig, Store as _, U256,
 };
-
-const CHAIN_ID: u64 = 31_337;
 
 struct Net {
     anvil: Anvil,
@@ -23,10 +23,10 @@ struct Net {
 
 impl Net {
     async fn start() -> Self {
-        let anvil = Anvil::start().await;
-        let proxy = Proxy::start(&anvil.address).await;
+        let anvil = Anvil::start(&[]).await;
+        let proxy = Proxy::start(anvil.url.trim_start_matches("http://")).await;
         let reader = ChainReader::new(&proxy.url, Duration::from_secs(20)).unwrap();
-        let direct = ChainReader::new(&format!("http://{}", anvil.address), Duration::from_secs(10)).unwrap();
+        let direct = ChainReader::new(&anvil.url, Duration::from_secs(10)).unwrap();
         Self {
             anvil,
             proxy,
@@ -36,7 +36,7 @@ impl Net {
     }
 
     fn sender(&self, config: SenderConfig) -> Sender {
-        Sender::new(self.reader.clone(), self.anvil.key.clone(), config)
+        Sender::new(self.reader.clone(), self.anvil.key(0), config)
     }
 }
 
@@ -72,7 +72,7 @@ const LOGGER: [u8; 6] = [0x5f, 0x5f, 0xa0, 0x5f, 0x5f, 0xf3];
 #[tokio::test]
 async fn an_empty_answer_about_logs_is_not_believed() {
     let net = Net::start().await;
-    let contract = net.anvil.create(&net.direct, &LOGGER).await;
+    let contract = contracts::create(&net.anvil.key(0), &net.direct, &LOGGER).await;
     let block = net.direct.head().await.unwrap();
     assert_eq!(net.direct.logs(&block, &[contract]).await.unwrap().len(), 1);
     // The node has not indexed the block yet and says "none"; the receipts prove otherwise.
@@ -118,12 +118,12 @@ async fn each_order_is_mined_once_and_the_urgent_one_first() {
         store.insert(order(key, deadline));
         store.insert(order(key, 0));
     }
-    net.anvil.automine(&net.direct, false).await;
+    net.anvil.automine(false).await;
     sender.step(&store, 0).await.unwrap();
     let open = store.open_orders().await.unwrap();
     let nonces: Vec<u64> = open.iter().map(|stored| stored.attempts[0].nonce).collect();
     assert_eq!(nonces, [0, 1, 2], "in order of deadline");
-    net.anvil.mine(&net.direct).await;
+    net.anvil.mine(1).await;
     let ended = sender.step(&store, 1).await.unwrap();
     assert_eq!(ended.len(), 3);
     assert!(
@@ -177,10 +177,12 @@ async fn words_of_refusal_from_a_node_that_took_it_do_no_harm() {
 async fn what_would_revert_is_not_sent_and_holds_nothing_up() {
     let net = Net::start().await;
     // Reverts with an error of the market.
-    let revert = net
-        .anvil
-        .create(&net.direct, &anvil::reverting(&anvil::not_found()))
-        .await;
+    let revert = contracts::create(
+        &net.anvil.key(0),
+        &net.direct,
+        &contracts::reverting(&contracts::not_found()),
+    )
+    .await;
     let store = MemoryStore::default();
     store.insert(Order {
         to: revert,
@@ -201,7 +203,7 @@ async fn a_stuck_transaction_gets_a_higher_fee_under_the_same_nonce_and_one_of_t
     let net = Net::start().await;
     let store = MemoryStore::default();
     store.insert(order("stuck", 0));
-    net.anvil.automine(&net.direct, false).await;
+    net.anvil.automine(false).await;
     let sender = net.sender(SenderConfig {
         bump_after: Duration::from_secs(10),
         ..SenderConfig::new(CHAIN_ID)
@@ -214,7 +216,7 @@ async fn a_stuck_transaction_gets_a_higher_fee_under_the_same_nonce_and_one_of_t
     assert_eq!(attempts.len(), 2);
     assert_eq!(attempts[0].nonce, attempts[1].nonce);
     assert!(attempts[1].max_fee * 10 >= attempts[0].max_fee * 11);
-    net.anvil.mine(&net.direct).await;
+    net.anvil.mine(1).await;
     sender.step(&store, 11).await.unwrap();
     let Some(Outcome::Succeeded(inclusion)) = store.outcome("stuck") else {
         panic!("not mined")
@@ -237,7 +239,7 @@ async fn a_nonce_that_something_else_used_is_noticed() {
     sender.step(&store, 0).await.unwrap();
     let first = store.open_orders().await.unwrap()[0].attempts[0].hash;
     // The same account sends something by hand.
-    net.anvil.create(&net.direct, &LOGGER).await;
+    contracts::create(&net.anvil.key(0), &net.direct, &LOGGER).await;
     net.proxy.truth();
     let Outcome::Succeeded(inclusion) = ends(&sender, &store, "replaced", 1).await else {
         panic!("not mined")
@@ -255,12 +257,12 @@ async fn an_outcome_waits_for_its_confirmations() {
         confirmations: 3,
         ..SenderConfig::new(CHAIN_ID)
     });
-    net.anvil.automine(&net.direct, false).await;
+    net.anvil.automine(false).await;
     sender.step(&store, 0).await.unwrap();
-    net.anvil.mine(&net.direct).await;
+    net.anvil.mine(1).await;
     for _ in 0..2 {
         assert!(sender.step(&store, 1).await.unwrap().is_empty());
-        net.anvil.mine(&net.direct).await;
+        net.anvil.mine(1).await;
     }
     assert_eq!(sender.step(&store, 2).await.unwrap().len(), 1);
 }

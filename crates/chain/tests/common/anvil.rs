@@ -1,55 +1,54 @@
-//! anvil, mining at once and every second, with a clock that can be put forward.
+//! anvil for tests, here and in the services' crates, which include this file. It ends when dropped.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test uses a part of it"
+)]
 
-use std::process::Stdio;
+use std::{path::Path, process::Stdio};
 
-use alloy::{
-    providers::{Provider as _, ProviderBuilder, RootProvider},
-    signers::local::PrivateKeySigner,
-};
+use alloy::providers::{Provider as _, ProviderBuilder, RootProvider};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
 };
-
-use super::{Account, root};
+use touchstone_chain::PrivateKeySigner;
 
 pub const CHAIN_ID: u64 = 31_337;
 
-pub struct Node {
+/// A block a second, and one at once with each transaction.
+pub const TICKING: [&str; 3] = ["--block-time", "1", "--mixed-mining"];
+
+pub struct Anvil {
     pub url: String,
-    keys: Vec<PrivateKeySigner>,
+    pub keys: Vec<PrivateKeySigner>,
     provider: RootProvider,
     _child: Child,
 }
 
-impl Node {
-    pub async fn start() -> Self {
-        let mut child = Command::new(root().join(".state/bin/anvil"))
-            .args([
-                "--host",
-                "127.0.0.1",
-                "--port",
-                "0",
-                "--block-time",
-                "1",
-                "--mixed-mining",
-            ])
-            .args([
-                "--hardfork",
-                "osaka",
-                "--enable-tx-gas-limit",
-                "--accounts",
-                "10",
-                "--balance",
-                "10000",
-            ])
+impl Anvil {
+    /// A node with the limits of the mainnet, on a free port. Without more arguments it mines with each transaction alone.
+    pub async fn start(arguments: &[&str]) -> Self {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .ancestors()
+            .map(|folder| folder.join(".state/bin/anvil"))
+            .find(|program| program.exists())
+            .expect("anvil is set up (scripts/setup.sh)");
+        let mut child = Command::new(program)
+            .args(["--host", "127.0.0.1", "--port", "0"])
+            .args(["--hardfork", "osaka", "--enable-tx-gas-limit"])
+            .args(["--accounts", "10", "--balance", "10000"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("anvil is set up (scripts/setup.sh)");
+            .expect("anvil starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut keys = Vec::new();
         let address = loop {
@@ -76,14 +75,18 @@ impl Node {
         }
     }
 
-    pub fn key(&self, account: Account) -> PrivateKeySigner {
-        self.keys[account as usize].clone()
+    pub fn key(&self, number: usize) -> PrivateKeySigner {
+        self.keys[number].clone()
+    }
+
+    pub async fn ask(&self, method: &'static str, parameters: Value) -> Value {
+        self.provider.raw_request(method.into(), parameters).await.unwrap()
     }
 
     /// Puts the chain's clock forward and mines a block.
     pub async fn pass(&self, seconds: u64) {
         self.ask("evm_increaseTime", json!([seconds])).await;
-        self.ask("evm_mine", json!([])).await;
+        self.mine(1).await;
     }
 
     pub async fn mine(&self, blocks: u64) {
@@ -92,13 +95,13 @@ impl Node {
         }
     }
 
+    pub async fn automine(&self, on: bool) {
+        self.ask("evm_setAutomine", json!([on])).await;
+    }
+
     /// Replaces the last blocks with as many empty ones and one more.
     pub async fn reorganise(&self, depth: u64) {
         self.ask("anvil_reorg", json!([depth, []])).await;
         self.mine(1).await;
-    }
-
-    pub async fn ask(&self, method: &'static str, parameters: Value) -> Value {
-        self.provider.raw_request(method.into(), parameters).await.unwrap()
     }
 }
