@@ -27,11 +27,16 @@ contract Disputes is IDisputes {
     uint256 private constant STRIKE_GAS = 190_000;
     uint256 private constant LOST_GAS = 85_000;
     uint256 private constant CALLDATA_GAS = 16;
+    /// @dev Bytes of a call that has a selector and this many words, and of a byte string or list beside its content.
+    uint256 private constant SELECTOR = 4;
+    uint256 private constant WORD = 32;
+    uint256 private constant SIGNATURE = 96;
     /// @dev A witness begins with operator, element and descriptor length; the descriptor with version, code and layer.
     uint256 private constant WITNESS_HEAD = 20;
 
     struct LayerRoot {
         bool stands;
+        uint64 since;
         bytes32 root;
     }
 
@@ -65,7 +70,7 @@ contract Disputes is IDisputes {
         uint256 gasBefore = gasleft();
         dispute = _open(claim, salt);
         Rulebook.Game storage g = _games[dispute];
-        _meterChallenger(g, gasBefore);
+        _meterChallenger(g, gasBefore, SELECTOR + 2 * WORD);
         _moved(dispute, g, Move.Open);
     }
 
@@ -80,7 +85,7 @@ contract Disputes is IDisputes {
         dispute = _open(claim, salt);
         Rulebook.Game storage g = _games[dispute];
         _moved(dispute, g, Move.Open);
-        _convict(dispute, g, witness, gasBefore);
+        _convict(dispute, g, witness, gasBefore, SELECTOR + 4 * WORD + _padded(witness.length));
     }
 
     /// @inheritdoc IDisputes
@@ -89,7 +94,7 @@ contract Disputes is IDisputes {
         (Rulebook.Game storage g, bool repeated) = _challengers(dispute, state);
         if (repeated) return;
         g.ask(_rules(), block.timestamp);
-        _meterChallenger(g, gasBefore);
+        _meterChallenger(g, gasBefore, SELECTOR + 2 * WORD);
         _moved(dispute, g, Move.Ask);
     }
 
@@ -99,7 +104,7 @@ contract Disputes is IDisputes {
         (Rulebook.Game storage g, bool repeated) = _challengers(dispute, state);
         if (repeated) return;
         g.descend(_rules(), child, children, block.timestamp);
-        _meterChallenger(g, gasBefore);
+        _meterChallenger(g, gasBefore, SELECTOR + (5 + children.length) * WORD);
         _moved(dispute, g, Move.Descend);
     }
 
@@ -112,7 +117,7 @@ contract Disputes is IDisputes {
         (Rulebook.Game storage g, bool repeated) = _challengers(dispute, state);
         if (repeated) return;
         g.skip(index, leaf, proof);
-        _meterChallenger(g, gasBefore);
+        _meterChallenger(g, gasBefore, SELECTOR + (6 + proof.length) * WORD);
         _moved(dispute, g, Move.Skip);
     }
 
@@ -132,7 +137,7 @@ contract Disputes is IDisputes {
         if (!o.decoded) revert Undecodable();
         LayerRoot storage known = _layers[g.claim][o.layer];
         g.layer(_rules(), o.layer, o.layerInnerCount, known.stands, known.root, block.timestamp);
-        _meterChallenger(g, gasBefore);
+        _meterChallenger(g, gasBefore, SELECTOR + (7 + proof.length) * WORD + _padded(descriptor.length));
         _moved(dispute, g, Move.Layer);
     }
 
@@ -155,7 +160,7 @@ contract Disputes is IDisputes {
             if (element >= o.elements) revert OutOfRange(o.elements, element);
             if (o.touchesInner && !_layers[g.claim][o.layer].stands) revert LayerMissing(o.layer);
             g.point(_rules(), operator_, element, block.timestamp);
-            _meterChallenger(g, gasBefore);
+            _meterChallenger(g, gasBefore, SELECTOR + (8 + proof.length) * WORD + _padded(descriptor.length));
             _moved(dispute, g, Move.Point);
         } else {
             g.pointAtNothing();
@@ -169,7 +174,7 @@ contract Disputes is IDisputes {
         uint256 gasBefore = gasleft();
         (Rulebook.Game storage g, bool repeated) = _challengers(dispute, state);
         if (repeated) return;
-        _convict(dispute, g, witness, gasBefore);
+        _convict(dispute, g, witness, gasBefore, SELECTOR + 4 * WORD + _padded(witness.length));
     }
 
     /// @inheritdoc IDisputes
@@ -192,7 +197,7 @@ contract Disputes is IDisputes {
         bytes32 node = g.position.node;
         g.reveal(_rules(), children, block.timestamp);
         emit Revealed(dispute, node, children);
-        _meterWorker(g, gasBefore);
+        _meterWorker(g, gasBefore, SELECTOR + (4 + children.length) * WORD);
         _moved(dispute, g, Move.Reveal);
     }
 
@@ -213,11 +218,12 @@ contract Disputes is IDisputes {
             address signer = ClaimHash.recover(layerDigest(claim, number, root), signature);
             // The market took no claim whose node is the zero address.
             if (signer != node) revert BadSignature(node, signer);
-            (known.stands, known.root) = (true, root);
+            (known.stands, known.since, known.root) = (true, uint64(block.timestamp), root);
             emit LayerAnswered(claim, number, root, dispute);
         }
-        g.answerLayer(_rules(), root, block.timestamp);
-        _meterWorker(g, gasBefore);
+        uint64 answered = g.answered(known.since);
+        g.answerLayer(_rules(), root, answered < block.timestamp ? answered : block.timestamp);
+        _meterWorker(g, gasBefore, SELECTOR + 5 * WORD + SIGNATURE);
         _moved(dispute, g, Move.AnswerLayer);
     }
 
@@ -233,7 +239,7 @@ contract Disputes is IDisputes {
             revert WrongElement(outcome.operator_, outcome.element);
         }
         g.finish(_phaseOf(outcome.verdict));
-        _meterWorker(g, gasBefore);
+        _meterWorker(g, gasBefore, SELECTOR + 4 * WORD + _padded(witness.length));
         _moved(dispute, g, Move.Defend);
         _end(dispute, g);
     }
@@ -244,11 +250,16 @@ contract Disputes is IDisputes {
     function timeout(bytes32 dispute, bytes32 state) external override {
         (Rulebook.Game storage g, bool repeated) = _anybodys(dispute, state);
         if (repeated) return;
-        if (!Clock.expired(g.deadline, block.timestamp)) revert NotExpired(g.deadline, uint64(block.timestamp));
-        uint32 number = g.position.layer;
-        LayerRoot storage known = _layers[g.claim][number];
-        if (g.position.phase == Phase.Layering && known.stands) revert LayerStands(number, known.root);
-        g.finish(Rulebook.isWorkersTurn(g.position.phase) ? Phase.Struck : Phase.Lost);
+        bool workers = Rulebook.isWorkersTurn(g.position.phase);
+        uint64 deadline = g.deadline;
+        LayerRoot storage known = _layers[g.claim][g.position.layer];
+        if (g.position.phase == Phase.Layering && known.stands) {
+            // Another dispute has the answer: the challenger may go on, and this is its turn.
+            workers = false;
+            deadline = Clock.start(g.challengerLeft, EXTENSION, g.answered(known.since));
+        }
+        if (!Clock.expired(deadline, block.timestamp)) revert NotExpired(deadline, uint64(block.timestamp));
+        g.finish(workers ? Phase.Struck : Phase.Lost);
         _moved(dispute, g, Move.Timeout);
         _end(dispute, g);
     }
@@ -372,11 +383,17 @@ contract Disputes is IDisputes {
 
     // ---- Verdicts
 
-    function _convict(bytes32 dispute, Rulebook.Game storage g, bytes calldata witness, uint256 gasBefore) private {
+    function _convict(
+        bytes32 dispute,
+        Rulebook.Game storage g,
+        bytes calldata witness,
+        uint256 gasBefore,
+        uint256 callBytes
+    ) private {
         IJudge.Outcome memory outcome = _judge(dispute, g.claim, witness);
         if (outcome.verdict == IJudge.Verdict.Inside) revert NotOutside();
         g.finish(_phaseOf(outcome.verdict));
-        _meterChallenger(g, gasBefore);
+        _meterChallenger(g, gasBefore, callBytes);
         _moved(dispute, g, Move.Convict);
         _end(dispute, g);
     }
@@ -422,23 +439,29 @@ contract Disputes is IDisputes {
 
     // ---- After a move
 
-    /// @dev Cost so far goes to the side's account, up to the bond: no refund is larger.
-    function _meterChallenger(Rulebook.Game storage g, uint256 gasBefore) private {
+    /// @dev Cost so far goes to the side's account, up to the bond: no refund is larger. `callBytes` is what the move takes when
+    /// it is encoded canonically: who adds bytes that mean nothing is not refunded for them.
+    function _meterChallenger(Rulebook.Game storage g, uint256 gasBefore, uint256 callBytes) private {
         uint256 before = g.challengerCost;
-        uint256 cost = before + _cost(g.position.phase, gasBefore);
+        uint256 cost = before + _cost(g.position.phase, gasBefore, callBytes);
         if (cost > g.bond) cost = g.bond;
         g.challengerCost = uint128(cost);
         _metered[g.claim] += cost - before;
     }
 
-    function _meterWorker(Rulebook.Game storage g, uint256 gasBefore) private {
-        uint256 cost = g.workerCost + _cost(g.position.phase, gasBefore);
+    function _meterWorker(Rulebook.Game storage g, uint256 gasBefore, uint256 callBytes) private {
+        uint256 cost = g.workerCost + _cost(g.position.phase, gasBefore, callBytes);
         g.workerCost = uint128(cost < g.bond ? cost : g.bond);
     }
 
-    function _cost(Phase phase, uint256 gasBefore) private view returns (uint256) {
+    function _cost(Phase phase, uint256 gasBefore, uint256 callBytes) private view returns (uint256) {
         uint256 ending = phase == Phase.Struck ? STRIKE_GAS : Rulebook.isLive(phase) ? 0 : LOST_GAS;
-        return (gasBefore - gasleft() + UNSEEN_GAS + ending + CALLDATA_GAS * msg.data.length) * block.basefee;
+        return (gasBefore - gasleft() + UNSEEN_GAS + ending + CALLDATA_GAS * callBytes) * block.basefee;
+    }
+
+    /// @dev Bytes of a byte string's content as a call carries it.
+    function _padded(uint256 length) private pure returns (uint256) {
+        return (length + WORD - 1) / WORD * WORD;
     }
 
     function _moved(bytes32 dispute, Rulebook.Game storage g, Move move) private {

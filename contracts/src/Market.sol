@@ -15,8 +15,8 @@ import {Io} from "./libraries/Io.sol";
 /// @notice See `IMarket`. Every wei that comes in is booked in one field of the ledger and moves between fields only together
 /// with what it stands for. It leaves by `withdraw` alone.
 contract Market is IMarket {
-    /// @dev Inputs that fit into one transaction with room to spare.
-    uint256 private constant MAX_INPUT = 16 * 1024;
+    /// @dev A callback with more could not be delivered within half of a transaction's gas (2^24) beside 16 KiB of outputs.
+    uint256 private constant MAX_CALLBACK_GAS = 5_000_000;
     /// @dev Gas of `deliver` around the callback: a part of its own, and one for each byte of the outputs (the calldata floor
     /// of EIP-7623 and hashing).
     uint256 private constant DELIVERY_GAS = 130_000;
@@ -137,7 +137,6 @@ contract Market is IMarket {
         IModelRegistry.Model memory m = registry.modelOf(model);
         uint256 turns = _turns(m.header);
         if (turns > MAX_TURNS) revert ModelTooDeep(MAX_TURNS, turns);
-        if (inputs.length > MAX_INPUT) revert InputTooLarge(MAX_INPUT, inputs.length);
         uint256 prepaid = _prepaid(options.callbackGas, options.callbackGasPrice, m.outputBytes);
         if (msg.value < m.price + prepaid) revert Underpaid(m.price + prepaid, msg.value);
 
@@ -308,10 +307,10 @@ contract Market is IMarket {
     {
         Claim storage c = _claimAt(id);
         Request storage r = _requests[c.request];
-        (uint256 reward, uint256 setAside, uint256 burned) = Bond.struck(WORKER_BOND, metered, own);
+        (uint256 reward, uint256 setAside, uint256 burned, uint256 pool) = Bond.struck(WORKER_BOND, metered, own);
         c.status = ClaimStatus.Struck;
         c.openDisputes--;
-        _pools[id] = Pool(WORKER_BOND - burned, metered);
+        _pools[id] = Pool(pool, metered - own);
         Provider storage provider = _providers[c.worker];
         provider.staked -= WORKER_BOND;
         provider.reserved -= WORKER_BOND;
@@ -458,6 +457,7 @@ contract Market is IMarket {
         bool none = options.callbackGas == 0 && options.callbackGasPrice == 0;
         bool some = options.callbackGas != 0;
         if (options.mode == CallbackMode.None ? !none : !some) revert BadOptions();
+        if (options.callbackGas > MAX_CALLBACK_GAS) revert CallbackTooLarge(MAX_CALLBACK_GAS, options.callbackGas);
     }
 
     /// @dev Turns that a whole walk through trace and one layer takes: three levels a turn, the root, the element.

@@ -221,7 +221,8 @@ interface IMarket {
     error Underpaid(uint256 expected, uint256 actual);
     /// @notice Mode `None` has no callback gas and no price; mode `Final` has some gas.
     error BadOptions();
-    error InputTooLarge(uint256 limit, uint256 actual);
+    /// @notice More callback gas than a delivery can be sure to have.
+    error CallbackTooLarge(uint256 limit, uint256 actual);
     error WrongLength(uint256 expected, uint256 actual);
     /// @notice A bool is a byte 0 or 1.
     error BadBool(uint256 offset);

@@ -49,6 +49,8 @@ interface IModelRegistry {
     error UnknownModel(bytes32 model);
     /// @notice The io bytes are not the canonical encoding of at least one input and one output.
     error BadIo(uint256 offset);
+    /// @notice Inputs and outputs are given inline: each way at most 16 KiB.
+    error TooLarge(uint256 limit, uint256 actual);
     /// @notice Only the numerics profile `fast` can be judged.
     error BadProfile(uint64 expected, uint64 actual);
     /// @notice A plan has at least one operator and one layer, and not more layers or trace values than operators.

@@ -27,17 +27,19 @@ library Bond {
     }
 
     /// @notice A struck worker's bond. Half burns: what deters a worker that also plays the challenger. From the other half the
-    /// metered cost of all challengers (`metered`; `own` is the winner's part) is refunded, in proportion where it does
-    /// not suffice; the winner has the rest.
+    /// winner's metered cost comes first, so that nobody else's moves can take it; then that of the other challengers
+    /// (`metered` is all of it, `own` the winner's part), in proportion where it does not suffice. The winner has the rest.
+    /// `pool` is what the others' cost can be refunded from.
     function struck(uint256 bond, uint256 metered, uint256 own)
         internal
         pure
-        returns (uint256 reward, uint256 setAside, uint256 burned)
+        returns (uint256 reward, uint256 setAside, uint256 burned, uint256 pool)
     {
         burned = bond / 2;
-        uint256 pool = bond - burned;
-        setAside = refund(pool, metered, metered - own);
-        reward = pool - setAside;
+        pool = bond - burned;
+        pool -= own < pool ? own : pool;
+        setAside = refund(pool, metered - own, metered - own);
+        reward = bond - burned - setAside;
     }
 
     /// @notice What `pool` refunds of `cost`, a part of `metered`.

@@ -31,7 +31,8 @@ library ClaimHash {
         return keccak256(abi.encode(DOMAIN, keccak256("Touchstone"), keccak256("1"), block.chainid, market));
     }
 
-    /// @dev The trace root is signed bound to the worker: a copied root is worthless to the copier.
+    /// @dev The trace root is signed bound to the worker. It stands in the claim's calldata too, so who copies a whole claim
+    /// from there and signs it himself cannot be told apart, but has to answer disputes over a trace that he does not hold.
     function claim(bytes32 separator, Claim memory c) internal pure returns (bytes32) {
         bytes32 boundTrace = keccak256(abi.encode(c.worker, c.traceRoot));
         bytes32 message = keccak256(

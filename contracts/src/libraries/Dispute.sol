@@ -162,7 +162,13 @@ library Dispute {
         _answered(g, rules, Phase.Picking, timestamp);
     }
 
-    /// @notice The root may stand since another dispute's answer, and this one's clock have run out meanwhile.
+    /// @notice When the turn of a worker ended whose answer stands `since` then, in this dispute or another: an answer there
+    /// does not cut this one's turn short, as the challenger cannot know of it at once.
+    function answered(Game storage g, uint64 since) internal view returns (uint64) {
+        return since > g.deadline ? since : g.deadline;
+    }
+
+    /// @param timestamp now, or when the worker's turn ended by another dispute's answer.
     function answerLayer(Game storage g, Rules memory rules, bytes32 root, uint256 timestamp) internal {
         Position storage p = g.position;
         if (p.phase != Phase.Layering) revert IDisputes.WrongPhase(p.phase);

@@ -12,6 +12,8 @@ library Io {
     bytes32 private constant INPUTS = keccak256("touchstone.inputs.1");
     bytes32 private constant OUTPUTS = keccak256("touchstone.outputs.1");
     uint256 private constant MAX_RANK = 8;
+    /// @dev Inputs, and outputs, that fit into one transaction with room to spare.
+    uint256 private constant MAX_INLINE = 16 * 1024;
     /// @dev More inputs or outputs than any model here has; keeps every loop short.
     uint256 private constant MAX_VALUES = 32;
 
@@ -25,6 +27,8 @@ library Io {
         (offset, inputs, inputBytes) = _list(io, 0);
         (offset, outputs, outputBytes) = _list(io, offset);
         if (offset != io.length) revert IModelRegistry.BadIo(offset);
+        if (inputBytes > MAX_INLINE) revert IModelRegistry.TooLarge(MAX_INLINE, inputBytes);
+        if (outputBytes > MAX_INLINE) revert IModelRegistry.TooLarge(MAX_INLINE, outputBytes);
     }
 
     function commitInputs(bytes memory io, bytes calldata data) internal pure returns (bytes32) {

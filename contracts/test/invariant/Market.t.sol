@@ -93,7 +93,10 @@ contract MarketInvariants is Test {
             vm.assertLe(d.challengerCost, d.bond);
             vm.assertLe(d.workerCost, d.bond);
             if (p == Phase.Moot && market.claimOf(d.claim).status == IMarket.ClaimStatus.Struck) {
-                owed += Bond.refund(WORKER_BOND / 2, _metered(all, d.claim), d.challengerCost);
+                (uint256 metered, uint256 own) = _metered(all, d.claim);
+                uint256 pool = WORKER_BOND / 2;
+                pool -= own < pool ? own : pool;
+                owed += Bond.refund(pool, metered, d.challengerCost);
             }
         }
         vm.assertEq(bonds, l.bonds, "bonds");
@@ -137,11 +140,17 @@ contract MarketInvariants is Test {
         }
     }
 
-    /// @dev Of all disputes on a struck claim that were not lost; settled ones keep their cost.
-    function _metered(IDisputes.Dispute[] memory all, bytes32 claim) private pure returns (uint256 metered) {
+    /// @dev Of all disputes on a struck claim that were not lost, the one that struck apart; settled ones keep their cost.
+    function _metered(IDisputes.Dispute[] memory all, bytes32 claim)
+        private
+        pure
+        returns (uint256 metered, uint256 own)
+    {
         for (uint256 i; i < all.length; i++) {
             Phase p = all[i].position.phase;
-            if (all[i].claim == claim && p != Phase.Lost && p != Phase.Conceded) metered += all[i].challengerCost;
+            if (all[i].claim != claim || p == Phase.Lost || p == Phase.Conceded) continue;
+            if (p == Phase.Struck) own = all[i].challengerCost;
+            else metered += all[i].challengerCost;
         }
     }
 }

@@ -101,15 +101,39 @@ contract DisputesAnswerLayerTest is WorkerMoveBase {
         bytes memory reason = abi.encodeWithSelector(IDisputes.LayerStands.selector, 1, root());
         refuse(with(state(dispute), bytes32(uint256(1)), signature), reason);
 
-        // Long after the deadline the worker cannot lose by this question, and anybody moves on.
-        vm.warp(get().deadline + 100);
+        // After the deadline the worker cannot lose by this question, and anybody moves on.
+        uint64 deadline = get().deadline;
+        vm.warp(deadline + 3);
         bytes32 s = state(dispute);
-        vm.expectRevert(reason);
+        vm.expectRevert(abi.encodeWithSelector(IDisputes.NotExpired.selector, deadline + CLOCK, deadline + 3));
         disputes.timeout(dispute, s);
         accept(with(s, root(), ""));
         vm.assertEq(get().workerLeft, 0);
         vm.assertEq(get().position.node, root());
         assertPhase(dispute, Phase.Choosing);
-        vm.assertEq(get().deadline, block.timestamp + CLOCK);
+        // The challenger's turn began when the worker's ended: to answer here late does not lengthen the dispute.
+        vm.assertEq(get().deadline, deadline + CLOCK);
+    }
+
+    /// A challenger that does nothing with an answer given elsewhere loses: no claim waits for it for ever.
+    function test_anAnswerElsewhereBeginsTheChallengersTurn() public {
+        prepare();
+        uint64 deadline = get().deadline;
+        bytes32 other = openedBy(challenger, claim, 1);
+        vm.warp(START + 5);
+        askLayer(other, 12);
+        // This one's deadline passes unseen before the answer comes elsewhere: its turn begins with the answer.
+        vm.warp(deadline + 2);
+        answerLayer(other, 1);
+        uint64 last = deadline + 2 + CLOCK;
+        vm.warp(last);
+        bytes32 s = state(dispute);
+        vm.expectRevert(abi.encodeWithSelector(IDisputes.NotExpired.selector, last, last));
+        disputes.timeout(dispute, s);
+        vm.warp(last + 1);
+        vm.prank(stranger);
+        disputes.timeout(dispute, s);
+        assertPhase(dispute, Phase.Lost);
+        assertConserved();
     }
 }

@@ -118,6 +118,22 @@ contract DisputesOpenTest is Base {
         vm.assertLt(cost, 500_000 * 2 gwei);
     }
 
+    /// Bytes that mean nothing cost little where a contract sends them, so they are not refunded.
+    function test_doesNotMeterTrailingBytes() public {
+        vm.fee(2 gwei);
+        uint256 bond = market.bondFor(block.basefee);
+        bytes memory call = abi.encodeCall(IDisputes.open, (claim, 0));
+        uint256 snapshot = vm.snapshotState();
+        vm.prank(challenger);
+        (bool success, bytes memory id) = address(disputes).call{value: bond}(call);
+        uint256 cost = disputes.disputeOf(abi.decode(id, (bytes32))).challengerCost;
+        vm.revertToState(snapshot);
+        vm.prank(challenger);
+        (success, id) = address(disputes).call{value: bond}(abi.encodePacked(call, new bytes(32_768)));
+        vm.assertTrue(success);
+        vm.assertEq(disputes.disputeOf(abi.decode(id, (bytes32))).challengerCost, cost);
+    }
+
     /// An unknown dispute has no phase, and no digest of it is ever accepted.
     function test_unknownDisputeIsNone() public view {
         assertPhase(bytes32(uint256(1)), Phase.None);

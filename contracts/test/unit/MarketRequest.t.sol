@@ -63,13 +63,18 @@ contract MarketRequestTest is Base {
         refuse(data, noCallback(), PRICE, abi.encodeWithSelector(IMarket.BadBool.selector, 25));
     }
 
-    function test_refusesInputsBeyondSixteenKibibytes() public {
+    function test_takesInputsOfSixteenKibibytes() public {
         bytes memory one = abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(4));
-        bytes32 id = publish(header(), abi.encodePacked(uint8(1), uint8(2), uint8(1), uint32(16385), one));
-        vm.expectRevert(abi.encodeWithSelector(IMarket.InputTooLarge.selector, 16384, 16385));
-        market.request{value: PRICE}(id, new bytes(16385), noCallback());
-        id = publish(header(), abi.encodePacked(uint8(1), uint8(2), uint8(1), uint32(16384), one));
+        bytes32 id = publish(header(), abi.encodePacked(uint8(1), uint8(2), uint8(1), uint32(16384), one));
         market.request{value: PRICE}(id, new bytes(16384), noCallback());
+    }
+
+    /// What could not be delivered in one transaction would be prepaid for ever.
+    function test_refusesACallbackThatCannotBeDelivered() public {
+        uint32 most = 5_000_000;
+        bytes memory reason = abi.encodeWithSelector(IMarket.CallbackTooLarge.selector, most, most + 1);
+        refuse(inputs(), callback(most + 1, 0), 1 ether, reason);
+        market.request{value: PRICE}(model, inputs(), callback(most, 0));
     }
 
     function test_refusesAModelThatIsTooDeep() public {

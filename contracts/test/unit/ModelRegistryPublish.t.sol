@@ -63,10 +63,20 @@ contract ModelRegistryPublishTest is Base {
         refuseIo(abi.encodePacked(uint8(1), uint8(7), uint8(8), max, max, max, max, max, max, max, max, one), 1);
     }
 
+    /// What does not fit into a transaction could be requested and never claimed.
+    function test_refusesMoreThanSixteenKibibytesEitherWay() public {
+        bytes memory one = abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(4));
+        bytes memory large = abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(4097));
+        bytes memory reason = abi.encodeWithSelector(IModelRegistry.TooLarge.selector, 16384, 16388);
+        refuse(header(), abi.encodePacked(large, one), reason);
+        refuse(header(), abi.encodePacked(one, large), reason);
+    }
+
     function test_takesLargestAndEmptyTensors() public {
         bytes memory one = abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(4));
-        bytes32 large = publish(header(), abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(1 << 29), one));
-        vm.assertEq(registry.modelOf(large).inputBytes, 1 << 31);
+        bytes memory most = abi.encodePacked(uint8(1), uint8(1), uint8(1), uint32(4096));
+        bytes32 large = publish(header(), abi.encodePacked(most, most));
+        vm.assertEq(registry.modelOf(large).inputBytes, 1 << 14);
         uint32 max = type(uint32).max;
         bytes32 empty = publish(header(), abi.encodePacked(uint8(1), uint8(1), uint8(3), max, uint32(0), max, one));
         vm.assertEq(registry.modelOf(empty).inputBytes, 0);

@@ -81,8 +81,9 @@ contract MoneyAndTimeTest is Test {
     function test_struck() public {
         open("bond", "struck");
         while (next()) {
-            (uint256 reward, uint256 setAside, uint256 burned) =
+            (uint256 reward, uint256 setAside, uint256 burned, uint256 pool) =
                 Bond.struck(number("bond"), number("metered"), number("own"));
+            vm.assertEq(pool, number("pool"), key(""));
             vm.assertEq(reward, number("reward"), key(""));
             vm.assertEq(setAside, number("set_aside"), key(""));
             vm.assertEq(burned, number("burned"), key(""));
@@ -102,11 +103,14 @@ contract MoneyAndTimeTest is Test {
 
     function testFuzz_refundsNeverExceedWhatIsSetAside(uint96 bond, uint96[4] memory costs) public pure {
         uint256 metered = uint256(costs[0]) + costs[1] + costs[2] + costs[3];
-        (uint256 reward, uint256 setAside, uint256 burned) = Bond.struck(bond, metered, costs[0]);
+        (uint256 reward, uint256 setAside, uint256 burned, uint256 pool) = Bond.struck(bond, metered, costs[0]);
         vm.assertEq(reward + setAside + burned, bond);
+        // Nobody else's moves take what the winner spent.
+        uint256 half = bond - burned;
+        vm.assertGe(reward, costs[0] < half ? costs[0] : half);
         uint256 refunded;
         for (uint256 i = 1; i < 4; i++) {
-            refunded += Bond.refund(bond - burned, metered, costs[i]);
+            refunded += Bond.refund(pool, metered - costs[0], costs[i]);
         }
         vm.assertLe(refunded, setAside, "refunds");
     }

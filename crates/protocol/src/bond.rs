@@ -48,18 +48,24 @@ pub struct Struck {
     pub set_aside: U256,
     /// To nobody.
     pub burned: U256,
+    /// What the other challengers' cost can be refunded from.
+    pub pool: U256,
 }
 
-/// Half burns: what deters a worker that also plays the challenger. From the other half the metered cost of all challengers
-/// (`metered`; `own` is the winner's part of it) is refunded, in proportion where it does not suffice; the winner has the rest.
+/// Half burns: what deters a worker that also plays the challenger. From the other half the winner's metered cost comes first, so
+/// that nobody else's moves can take it; then that of the other challengers (`metered` is all of it, `own` the winner's part), in
+/// proportion where it does not suffice. The winner has the rest.
 pub fn struck(bond: U256, metered: U256, own: U256) -> Struck {
     let burned = bond / U256::from(2);
-    let pool = bond - burned;
-    let set_aside = refund(pool, metered, metered.saturating_sub(own));
+    let half = bond - burned;
+    let pool = half - own.min(half);
+    let others = metered.saturating_sub(own);
+    let set_aside = refund(pool, others, others);
     Struck {
-        reward: pool - set_aside,
+        reward: half - set_aside,
         set_aside,
         burned,
+        pool,
     }
 }
 

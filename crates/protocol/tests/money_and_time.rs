@@ -98,7 +98,8 @@ fn money() {
             bond::Struck {
                 reward,
                 set_aside,
-                burned
+                burned,
+                pool: wei(v, "pool"),
             },
             "{v}"
         );
@@ -124,18 +125,18 @@ fn money() {
 /// What is set aside suffices for all that is refunded from it, whatever the parts.
 #[test]
 fn refunds_never_exceed_what_is_set_aside() {
-    let pool = U256::from(500);
     for metered in [300u64, 500, 501, 999, 12_345] {
         for own in [0, 1, metered / 3] {
-            let set_aside = bond::struck(U256::from(1000), U256::from(metered), U256::from(own)).set_aside;
-            let mut rest = metered - own;
+            let struck = bond::struck(U256::from(1000), U256::from(metered), U256::from(own));
+            let others = metered - own;
+            let mut rest = others;
             let mut refunded = U256::ZERO;
             while rest > 0 {
                 let part = rest.min(1 + rest / 3);
-                refunded += bond::refund(pool, U256::from(metered), U256::from(part));
+                refunded += bond::refund(struck.pool, U256::from(others), U256::from(part));
                 rest -= part;
             }
-            assert!(refunded <= set_aside, "{metered} {own}");
+            assert!(refunded <= struck.set_aside, "{metered} {own}");
         }
     }
 }

@@ -101,7 +101,9 @@ impl Step<'_> {
         self.in_time()?;
         self.in_phase(Phase::Revealing)?;
         self.check_children(children)?;
-        self.answered(self.state.clone(), Phase::Picking)
+        let mut next = self.state.clone();
+        self.challengers_turn(&mut next, Phase::Picking, self.now);
+        Ok((next, Vec::new()))
     }
 
     fn descend(&self, child: u32, children: &[B256]) -> Outcome {
@@ -176,8 +178,8 @@ impl Step<'_> {
         next.position.depth = merkle::depth(facts.layer_inner_count.into()) as u8;
         next.position.index = 0;
         match self.claim.layers.get(&facts.layer) {
-            Some(root) => {
-                next.position.node = *root;
+            Some(known) => {
+                next.position.node = known.root;
                 Ok(stay(next))
             }
             None => {
@@ -191,9 +193,11 @@ impl Step<'_> {
         self.in_phase(Phase::Layering)?;
         let layer = self.state.position.layer;
         let mut effects = Vec::new();
+        // Answered in another dispute, the worker's turn here has ended then, or with its clock.
+        let mut answered = self.now;
         match self.claim.layers.get(&layer) {
-            Some(known) if *known != root => return Err(Refused::LayerStands(layer)),
-            Some(_) => {}
+            Some(known) if known.root != root => return Err(Refused::LayerStands(layer)),
+            Some(known) => answered = self.answered(known.since).min(self.now),
             None => {
                 self.in_time()?;
                 if !signed {
@@ -204,7 +208,7 @@ impl Step<'_> {
         }
         let mut next = self.state.clone();
         next.position.node = root;
-        let (next, _) = self.answered(next, Phase::Choosing)?;
+        self.challengers_turn(&mut next, Phase::Choosing, answered);
         Ok((next, effects))
     }
 
@@ -255,16 +259,19 @@ impl Step<'_> {
 
     fn timeout(&self) -> Outcome {
         let p = &self.state.position;
-        if !clock::expired(self.state.deadline, self.now) {
-            return Err(Refused::NotExpired {
-                deadline: self.state.deadline,
-                now: self.now,
-            });
+        let (mut turn, mut deadline, now) = (self.turn, self.state.deadline, self.now);
+        if p.phase == Phase::Layering
+            && let Some(known) = self.claim.layers.get(&p.layer)
+        {
+            // Another dispute has the answer: the challenger may go on, and this is its turn.
+            turn = Side::Challenger;
+            let begun = self.answered(known.since);
+            deadline = clock::start(self.state.challenger_left, self.rules.extension, begun);
         }
-        if p.phase == Phase::Layering && self.claim.layers.contains_key(&p.layer) {
-            return Err(Refused::LayerStands(p.layer));
+        if !clock::expired(deadline, now) {
+            return Err(Refused::NotExpired { deadline, now });
         }
-        self.end(match self.turn {
+        self.end(match turn {
             Side::Worker => Phase::Struck,
             Side::Challenger => Phase::Lost,
         })
@@ -331,11 +338,16 @@ impl Step<'_> {
         (next, Vec::new())
     }
 
-    fn answered(&self, mut next: State, phase: Phase) -> Outcome {
-        next.worker_left = clock::stop(self.state.deadline, self.now);
-        next.deadline = clock::start(self.state.challenger_left, self.rules.extension, self.now);
+    /// When the turn of a worker ended whose answer stands `since` then, in this dispute or another: an answer there does not cut
+    /// this one's turn short, as the challenger cannot know of it at once.
+    fn answered(&self, since: u64) -> u64 {
+        since.max(self.state.deadline)
+    }
+
+    fn challengers_turn(&self, next: &mut State, phase: Phase, begun: u64) {
+        next.worker_left = clock::stop(self.state.deadline, begun);
+        next.deadline = clock::start(self.state.challenger_left, self.rules.extension, begun);
         next.position.phase = phase;
-        Ok((next, Vec::new()))
     }
 
     fn end(&self, phase: Phase) -> Outcome {

@@ -192,7 +192,16 @@ pub struct ClaimFacts {
     /// Whether no dispute has ended the claim.
     pub open: bool,
     /// Layer roots that stand.
-    pub layers: BTreeMap<u32, B256>,
+    pub layers: BTreeMap<u32, LayerRoot>,
+}
+
+/// A layer's root that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LayerRoot {
+    /// The root.
+    pub root: B256,
+    /// When it was answered, Unix seconds.
+    pub since: u64,
 }
 
 /// What a move needs of an operator whose descriptor was proven to be the plan's.

@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::SolCall;
-use touchstone_protocol::bond;
 use touchstone_protocol::dispute::{
-    ClaimFacts, Effect, Event, Move, Phase, Refused, Rules, State, Tree, apply, turns_of_model,
+    ClaimFacts, Effect, Event, LayerRoot, Move, Phase, Refused, Rules, State, Tree, apply, turns_of_model,
 };
 use touchstone_protocol::judge::Verdict;
+use touchstone_protocol::{bond, clock};
 
 use chain::{BOND, CHALLENGER, Chain, Clocks, OTHER, PROVIDER, START, Snapshot, WORKER_BOND, selector};
 use model::{ELEMENTS, Model};
@@ -92,7 +92,7 @@ impl Play {
                 for effect in effects {
                     match effect {
                         Effect::LayerStands { layer, root } => {
-                            claim.layers.insert(layer, root);
+                            claim.layers.insert(layer, LayerRoot { root, since: now });
                         }
                         Effect::Ended(phase) => claim.open = !matches!(phase, Phase::Struck | Phase::Voided),
                     }
@@ -129,7 +129,7 @@ impl Play {
                     chain: self.chain.snapshot(),
                     ..node.clone()
                 };
-                next.claim.layers.insert(1, root);
+                next.claim.layers.insert(1, LayerRoot { root, since: now });
                 self.compare(&next);
                 if seen.insert(key(&next)) {
                     queue.push_back(next);
@@ -231,7 +231,10 @@ impl Play {
                 layer: 1,
             },
         );
-        assert_eq!(node.claim.layers.get(&1), root.stands.then_some(&root.root));
+        assert_eq!(
+            node.claim.layers.get(&1).map(|known| known.root),
+            root.stands.then_some(root.root)
+        );
 
         let ledger = chain.view(chain.market, chain::ledgerCall {});
         let sum = ledger.stakes + ledger.escrow + ledger.bonds + ledger.setAside + ledger.credits + ledger.burned;
@@ -534,7 +537,7 @@ fn error(refused: &Refused) -> (&'static str, &'static str) {
 const ERRORS: usize = 18;
 
 type Place = (Phase, Tree, u32, B256, u8, u32, u32, u64);
-type Key = (Place, (u32, u16, u64, u32, u32), Vec<(u32, B256)>);
+type Key = (Place, (u32, u16, u64, u32, u32), Vec<(u32, B256, u64)>);
 
 /// What makes two states behave alike: all but the move count and the absolute time.
 fn key(node: &Node) -> Key {
@@ -552,7 +555,20 @@ fn key(node: &Node) -> Key {
     (
         place,
         clocks,
-        node.claim.layers.iter().map(|(layer, root)| (*layer, *root)).collect(),
+        node.claim
+            .layers
+            .iter()
+            .map(|(layer, known)| {
+                // Since when it stands matters to who waits for it: for how long the turn has been the challenger's.
+                let waits = p.phase == Phase::Layering;
+                let begun = known.since.max(s.deadline);
+                (
+                    *layer,
+                    known.root,
+                    if waits { node.now.saturating_sub(begun) } else { 0 },
+                )
+            })
+            .collect(),
     )
 }
 
@@ -575,7 +591,15 @@ fn every_move_from_every_state_of_a_small_game() {
         let digest = node.state.digest();
         // Now, the last moment, one too late.
         let mut times = vec![node.now, node.state.deadline, node.state.deadline + 1];
+        if let (Phase::Layering, Some(known)) = (node.state.position.phase, node.claim.layers.get(&1)) {
+            // Answered elsewhere: the challenger's turn has begun, and has an end.
+            let begun = known.since.max(node.state.deadline);
+            let end = clock::start(node.state.challenger_left, play.rules.extension, begun);
+            times.extend([end, end + 1]);
+        }
+        times.sort_unstable();
         times.dedup();
+        times.retain(|now| *now >= node.now);
         for now in times {
             for event in play.events(&node.state) {
                 let Some(next) = play.step(&node, &Move { state: digest, event }, now) else {
@@ -640,7 +664,7 @@ fn random_games_over_deep_trees() {
             let mut node = first.clone();
             while node.state.position.phase.is_live() && node.state.position.moves < 40 {
                 let events = play.events(&node.state);
-                let (left, d) = (node.state.deadline - node.now, node.state.digest());
+                let (left, d) = (node.state.deadline.saturating_sub(node.now), node.state.digest());
                 // Mostly in time, and seldom the end, so that games go deep.
                 let now = node.now + [0, 1, left / 2, left, left + 1][below(20).min(4) * usize::from(below(3) == 0)];
                 let mut event = events[below(events.len())].clone();
