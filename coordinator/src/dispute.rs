@@ -3,12 +3,16 @@
 //! An answer is checked here only so far that a lying worker cannot make the coordinator pay for a call that the contract
 //! refuses. Whether a witness convinces is the judge's business; the sender asks the contract before it sends.
 
-use touchstone_chain::{B256, Bytes, bindings::IDisputes, signature};
+use touchstone_chain::{
+    B256, Bytes,
+    bindings::IDisputes,
+    signature::{self, SignatureBytes},
+};
 use touchstone_protocol::{
     claim::{Domain, LayerAnswer},
     merkle,
 };
-use touchstone_wire::worker::{Answer, Ask, Question, Reply};
+use touchstone_wire::worker::{Answer, Ask, Question, Reply, Tree};
 
 use crate::db::disputes::{Dispute, Phase};
 
@@ -45,7 +49,8 @@ pub enum AnswerRefusal {
     Unable(String),
 }
 
-/// What the worker is asked, if it is its turn.
+/// What the worker is asked: in its turn, what the contract asks; else the inside of the layer that the dispute is in, so that challengers
+/// can fetch it.
 pub fn question(dispute: &Dispute) -> Option<Question> {
     let state = &dispute.state;
     let ask = match state.phase {
@@ -60,9 +65,11 @@ pub fn question(dispute: &Dispute) -> Option<Question> {
             operator: state.operator,
             element: state.element,
         },
-        Phase::Choosing
-        | Phase::Picking
-        | Phase::Struck
+        Phase::Choosing | Phase::Picking => match state.tree {
+            Tree::Layer(layer) => Ask::Layer(layer),
+            Tree::Trace => return None,
+        },
+        Phase::Struck
         | Phase::Lost
         | Phase::Conceded
         | Phase::Voided
@@ -115,23 +122,7 @@ pub fn check(
             },
             Phase::Layering,
         ) => {
-            let layer = dispute.state.layer;
-            let expected = merkle::root(commitments);
-            if expected != *root {
-                return Err(AnswerRefusal::LayerRoot {
-                    expected,
-                    actual: *root,
-                });
-            }
-            let digest = LayerAnswer {
-                claim: dispute.claim,
-                layer,
-                root: *root,
-            }
-            .digest(domain);
-            if signature::recover(digest, signature) != Some(node) {
-                return Err(AnswerRefusal::LayerSignature(layer));
-            }
+            check_layer(dispute, domain, node, (*root, signature, commitments))?;
             let signature = signature.to_vec().into();
             Ok(encode(&answerLayerCall {
                 dispute: id,
@@ -149,6 +140,29 @@ pub fn check(
     }
 }
 
+/// Whether commitments are those of the layer that the dispute is in or asks for, signed by the claim's node key.
+///
+/// # Errors
+/// They are not: the worker is wrong.
+pub fn check_layer(
+    dispute: &Dispute,
+    domain: &Domain,
+    node: touchstone_chain::Address,
+    (root, signature, commitments): (B256, &SignatureBytes, &[B256]),
+) -> Result<(), AnswerRefusal> {
+    let layer = dispute.state.layer;
+    let expected = merkle::root(commitments);
+    if expected != root {
+        return Err(AnswerRefusal::LayerRoot { expected, actual: root });
+    }
+    let claim = dispute.claim;
+    let digest = LayerAnswer { claim, layer, root }.digest(domain);
+    if signature::recover(digest, signature) != Some(node) {
+        return Err(AnswerRefusal::LayerSignature(layer));
+    }
+    Ok(())
+}
+
 /// The call that ends a dispute whose clock has run out.
 pub fn timeout(dispute: &Dispute) -> Bytes {
     encode(&IDisputes::timeoutCall {
@@ -163,11 +177,9 @@ fn encode(call: &impl touchstone_chain::SolCall) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use touchstone_chain::{Address, PrivateKeySigner};
-    use touchstone_wire::worker::Tree;
-
     use super::*;
     use crate::db::disputes::DisputeState;
+    use touchstone_chain::{Address, PrivateKeySigner};
 
     fn dispute(phase: Phase) -> Dispute {
         let leaves: Vec<B256> = (1..=4).map(B256::repeat_byte).collect();
@@ -227,6 +239,21 @@ mod tests {
             Phase::Orphaned,
         ] {
             assert_eq!(ask(phase), None, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn inside_a_layer_its_commitments_are_asked_for_out_of_turn() {
+        for (phase, asked) in [
+            (Phase::Choosing, true),
+            (Phase::Picking, true),
+            (Phase::Lost, false),
+            (Phase::Moot, false),
+        ] {
+            let mut dispute = dispute(phase);
+            dispute.state.tree = Tree::Layer(3);
+            let ask = question(&dispute).map(|question| question.ask);
+            assert_eq!(ask, asked.then_some(Ask::Layer(3)), "{phase:?}");
         }
     }
 

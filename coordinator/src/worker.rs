@@ -3,13 +3,14 @@
 use sqlx::Acquire as _;
 use touchstone_chain::{Address, B256, Order, U256};
 use touchstone_wire::worker::{
-    Answer, ClaimState, Commitments, FromWorker, Job, Question, Refuse, Reply, RunResult, Update,
+    Answer, ClaimState, Commitments, FromWorker, Job, Question, Refuse, Reply, RunResult, Tree, Update,
 };
 
 use crate::{
     db::{
         self, DbError,
         claims::ClaimStatus,
+        disputes::Phase,
         layers::Layer,
         leases::Lease,
         outbox::{Line, insert_order},
@@ -169,6 +170,7 @@ async fn commitments(shared: &Shared, session: &Session, commitments: Commitment
     let mut transaction = shared.db.begin().await?;
     db::trace::insert_trace(&mut transaction, job, session.worker, &trace).await?;
     transaction.commit().await?;
+    tracing::info!(request = %job.request, attempt = job.attempt, worker = %session.worker, "commitments stored");
     Ok(())
 }
 
@@ -258,7 +260,33 @@ async fn answer(shared: &Shared, session: &Session, answer: Answer, now: u64) ->
         tracing::warn!(dispute_id = %dispute.id, worker = %session.worker, reason, "worker cannot answer");
         return Ok(());
     }
-    if dispute.state.digest != answer.state {
+    let late = dispute.state.digest != answer.state;
+    if let Reply::Layer {
+        root,
+        signature,
+        commitments,
+    } = &answer.reply
+        && dispute.state.phase != Phase::Layering
+        && matches!(dispute.state.tree, Tree::Layer(_))
+    {
+        // Nothing is left to say on chain; what it commits to is for the challengers. A late answer may be about an earlier layer.
+        let layer = (*root, signature, commitments.as_slice());
+        match dispute::check_layer(&dispute, &shared.domain, claim.node, layer) {
+            Err(_) if late => return Ok(()),
+            checked => checked?,
+        }
+        let layer = Layer {
+            root: *root,
+            signature: *signature,
+            commitments: commitments.clone(),
+        };
+        let mut transaction = shared.db.begin().await?;
+        db::layers::insert_layer(&mut transaction, claim.id, dispute.state.layer, &layer).await?;
+        transaction.commit().await?;
+        tracing::info!(dispute_id = %dispute.id, layer = dispute.state.layer, worker = %session.worker, "layer stored");
+        return Ok(());
+    }
+    if late {
         // The dispute went on meanwhile; the worker is asked about the new state.
         tracing::info!(dispute_id = %dispute.id, worker = %session.worker, "late answer");
         return Ok(());

@@ -224,13 +224,19 @@ pub async fn select_dispute(db: impl PgExecutor<'_>, id: B256) -> Result<Option<
     row.map(|row| dispute!(row)).transpose()
 }
 
-/// Disputes in which it is this worker's turn, most urgent first.
+/// Disputes in which there is something to ask this worker, most urgent first: it is its turn; or they are inside a layer whose commitments or
+/// values are not here, because it answered on chain while we were away, or we went away between its answer and its values.
 pub async fn select_questions(db: impl PgExecutor<'_>, worker: Address) -> Result<Vec<Dispute>, DbError> {
     let rows = sqlx::query!(
         r#"select d.id, d.claim, d.phase, d.tree, d.layer, d.node, d.depth, d.position, d.operator,
                   d.element::text as "element!", d.state, d.deadline
            from disputes d join claims c on c.id = d.claim
-           where c.worker = $1 and c.status = 'open' and d.phase in ('revealing', 'layering', 'defending') and not d.dirty
+           where c.worker = $1 and c.status = 'open' and not d.dirty
+             and (d.phase in ('revealing', 'layering', 'defending')
+               or (d.phase in ('choosing', 'picking') and d.tree = 'layer'
+                 and (not exists (select from layers l where l.claim = d.claim and l.layer = d.layer)
+                   or exists (select from layer_commitments l where l.claim = d.claim and l.layer = d.layer
+                     and not exists (select from stored_values v where v.commitment = l.commitment)))))
            order by d.deadline"#,
         worker.as_slice()
     )
