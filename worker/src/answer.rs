@@ -186,7 +186,7 @@ impl Case<'_> {
             .collect();
         Ok(self
             .store
-            .insert_layer(self.signed.claim, self.job(), &answer, &Values { layer, values })?)
+            .insert_layer(self.signed.claim, &answer, &Values { layer, values })?)
     }
 
     /// A witness for one element, which our own judge finds inside.
@@ -253,13 +253,13 @@ impl Case<'_> {
     /// The layer's inner values, if the run's were kept.
     fn kept(&self, layer: u32, count: u32) -> Result<Option<Vec<Value>>, StoreError> {
         (0..count)
-            .map(|number| self.store.select_value(self.job(), layer, Place::Inner(number)))
+            .map(|number| self.store.select_value(self.signed.claim, layer, Place::Inner(number)))
             .collect()
     }
 
     /// A value of the run.
     pub fn value(&self, layer: u32, place: Place) -> Result<Value, AnswerError> {
-        let stored = self.store.select_value(self.job(), layer, place)?;
+        let stored = self.store.select_value(self.signed.claim, layer, place)?;
         stored.ok_or(AnswerError::Witness(WitnessError::Missing(place)))
     }
 }

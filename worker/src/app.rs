@@ -143,7 +143,7 @@ impl App {
         }
     }
 
-    fn admit(&self, offer: Offer) -> Result<Admission, (RefuseReason, String)> {
+    fn admit(&self, offer: Offer) -> Answered {
         let unable = |error: &dyn std::fmt::Display| (RefuseReason::Failed, error.to_string());
         let (job, bounds) = (offer.job, offer.valid_until_min..=offer.valid_until_max);
         if lock(&self.busy).contains(&job) {
@@ -152,32 +152,13 @@ impl App {
         let now = now();
         let offered = job::check_offer(&offer, now).and_then(|()| Ok(self.library.check_served(offer.model.id)?));
         let mut terms = Box::new(Terms::of(offer));
-        match self.store.select_run(job).map_err(|error| unable(&error))? {
-            Some(Record {
-                state: State::Accepted, ..
-            })
-            | None => {}
-            Some(record) => {
-                let signed_until = record.signed().map_or(0, |signed| signed.valid_until);
-                if bounds.contains(&signed_until) {
-                    terms.valid_until = signed_until;
-                }
-                if matches!(record.state, State::Signed(_)) && record.terms.sign_alike(&terms) {
-                    lock(&self.deliveries).given_up.remove(&job);
-                    let record = Record {
-                        terms: *terms,
-                        ..record
-                    };
-                    self.store.upsert_run(&record).map_err(|error| unable(&error))?;
-                    return Ok(Admission::Done(Box::new(record)));
-                }
-                if signed_until >= now {
-                    return Err((
-                        RefuseReason::BadOffer,
-                        "a claim with other terms is signed for this attempt".into(),
-                    ));
-                }
+        if let Some(record) = self.store.select_run(job).map_err(|error| unable(&error))?
+            && let Some(signed) = record.signed()
+        {
+            if bounds.contains(&signed.valid_until) {
+                terms.valid_until = signed.valid_until;
             }
+            return self.again(&record, signed, &terms).map_err(|error| unable(&error))?;
         }
         if let Some(tripped) = self.breaker.tripped().map_err(|error| unable(&error))? {
             return Err((RefuseReason::Draining, format!("circuit breaker: {}", tripped.reason)));
@@ -188,13 +169,28 @@ impl App {
         offered.map_err(|error| (error.reason(), error.to_string()))?;
         let busy = |_| (RefuseReason::Busy, format!("running {} jobs", self.config.capacity));
         let permit = self.slots.clone().try_acquire_owned().map_err(busy)?;
-        let record = Record {
-            terms: *terms.clone(),
-            state: State::Accepted,
-        };
-        self.store.upsert_run(&record).map_err(|error| unable(&error))?;
+        if !self.store.upsert_lease(&terms).map_err(|error| unable(&error))? {
+            return Err((RefuseReason::BadOffer, "a claim is signed for this attempt".into()));
+        }
         lock(&self.busy).insert(job);
         Ok(Admission::New(terms, permit))
+    }
+
+    /// An offer for a job that a claim is signed for: the same claim again, or nothing. It is never given up for an offer, however long ago it
+    /// could last be posted: it may be on chain, and what defends it must be here for as long as it is.
+    fn again(&self, record: &Record, signed: &Signed, terms: &Terms) -> Result<Answered, StoreError> {
+        let claim = signed.claim;
+        if !matches!(record.state, State::Signed(_)) || !record.terms.sign_alike(terms) {
+            let detail = format!("claim {claim} is signed for this attempt, on other terms, or it has ended");
+            return Ok(Err((RefuseReason::BadOffer, detail)));
+        }
+        lock(&self.deliveries).given_up.remove(&terms.job());
+        let record = Record {
+            terms: terms.clone(),
+            ..record.clone()
+        };
+        self.store.update_claim(claim, |stored| stored.terms = terms.clone())?;
+        Ok(Ok(Admission::Done(Box::new(record))))
     }
 
     async fn refuse(&self, job: Job, reason: RefuseReason, detail: String) {
@@ -213,8 +209,8 @@ impl App {
                 if error.trips_breaker() {
                     self.trip(format!("request {} attempt {}: {error}", job.request, job.attempt));
                 }
-                if let Err(error) = self.store.delete_run(job) {
-                    tracing::error!(%error, "run not deleted");
+                if let Err(error) = self.store.delete_lease(job) {
+                    tracing::error!(%error, "lease not deleted");
                 }
                 self.refuse(job, error.reason(), error.to_string()).await;
             }
@@ -288,8 +284,8 @@ impl App {
 
     async fn upload_trace(&self, job: Job, signed: &Signed, welcome: &Welcome) {
         let values = places(Place::Trace, &signed.trace);
-        let outcome = upload::upload(&self.channel, &self.store, welcome, job, 0, &values).await;
-        match outcome.map(|()| self.change_signed(job, |signed| signed.uploaded = true)) {
+        let outcome = upload::upload(&self.channel, &self.store, welcome, (job, signed.claim), 0, &values).await;
+        match outcome.map(|()| self.change_signed(signed.claim, |stored| stored.uploaded = true)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(request = %job.request, %error, "upload not noted"),
             Err(error) => tracing::warn!(request = %job.request, %error, "trace values not uploaded"),
@@ -344,7 +340,7 @@ impl App {
                     let app = self.clone();
                     self.tasks.spawn(async move { app.work(record.terms, permit).await });
                 }
-                _ => self.store.delete_run(job)?,
+                _ => self.store.delete_lease(job)?,
             }
         }
         Ok(())
@@ -356,6 +352,9 @@ impl App {
         }
     }
 }
+
+/// What is said to an offer.
+type Answered = Result<Admission, (RefuseReason, String)>;
 
 enum Admission {
     /// In work since an earlier offer.

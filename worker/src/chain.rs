@@ -265,6 +265,19 @@ impl LeaseFacts {
                 terms.request, request.inputs, terms.inputs
             ));
         }
+        // Valid-until and the end of the lease are made from it: a coordinator's own would have us sign what lapses before the chain says so.
+        if request.deadline != terms.deadline {
+            return Err(format!(
+                "request {} has its deadline at {}, the lease says {}",
+                terms.request, request.deadline, terms.deadline
+            ));
+        }
+        if terms.valid_until > request.limit {
+            return Err(format!(
+                "valid-until would be {}, no claim on request {} is open after {}",
+                terms.valid_until, terms.request, request.limit
+            ));
+        }
         if *now > request.deadline {
             return Err(format!(
                 "request {} had its deadline at {}, it is {now}",
@@ -330,8 +343,8 @@ mod tests {
                 attempt: terms.attempt as u32,
                 callbackGas: 0,
                 callbackGasPrice: 0,
-                deadline: 1_000,
-                limit: 2_000,
+                deadline: terms.deadline,
+                limit: terms.deadline + 1_000,
                 model: terms.model,
                 inputs: terms.inputs,
                 tag: B256::ZERO,
@@ -346,7 +359,7 @@ mod tests {
             },
             struck: false,
             worker_bond: U256::from(1),
-            now: 1_000,
+            now: terms.deadline,
         }
     }
 
@@ -364,7 +377,10 @@ mod tests {
         refused(|f| f.request.attempt += 1, "attempt");
         refused(|f| f.request.model = B256::ZERO, "model");
         refused(|f| f.request.inputs = B256::ZERO, "inputs");
-        refused(|f| f.now += 1, "deadline");
+        refused(|f| f.now += 1, "had its deadline");
+        refused(|f| f.request.deadline += 1, "has its deadline");
+        refused(|f| f.request.deadline -= 1, "has its deadline");
+        refused(|f| f.request.limit -= 1_001, "valid-until");
         refused(|f| f.struck = true, "struck");
         refused(|f| f.provider.node = Address::ZERO, "node key");
         refused(|f| f.provider.reserved += U256::from(1), "free stake");

@@ -1,6 +1,7 @@
 //! What becomes of claims, and how long their runs are kept.
 
-use touchstone_wire::worker::{ClaimState, Job, Update};
+use alloy_primitives::B256;
+use touchstone_wire::worker::{ClaimState, Update};
 
 use crate::{
     app::{App, lock, now},
@@ -31,8 +32,8 @@ impl App {
         }
         let stored = self
             .store
-            .select_run(*job)
-            .map(|record| record.filter(|r| r.signed().is_some_and(|s| s.claim == *claim)));
+            .select_claim(*claim)
+            .map(|record| record.filter(|record| record.terms.job() == *job));
         let outcome = match (stored, end) {
             (Ok(Some(record)), None) => self.posted(&record),
             (Ok(Some(record)), Some(end)) => self.end(&record, end, now()),
@@ -49,14 +50,14 @@ impl App {
 
     /// A claim is on chain.
     pub(crate) fn posted(&self, record: &Record) -> Result<(), StoreError> {
-        if record.signed().is_none_or(|signed| signed.posted) {
-            return Ok(());
+        match record.signed() {
+            Some(signed) if !signed.posted => self.change_signed(signed.claim, |signed| signed.posted = true),
+            _ => Ok(()),
         }
-        self.change_signed(record.terms.job(), |signed| signed.posted = true)
     }
 
-    pub(crate) fn change_signed(&self, job: Job, change: impl FnOnce(&mut Signed)) -> Result<(), StoreError> {
-        self.store.update_run(job, |record| match &mut record.state {
+    pub(crate) fn change_signed(&self, claim: B256, change: impl FnOnce(&mut Signed)) -> Result<(), StoreError> {
+        self.store.update_claim(claim, |record| match &mut record.state {
             State::Signed(signed) => change(signed),
             State::Accepted | State::Ended { .. } => {}
         })
@@ -75,7 +76,7 @@ impl App {
             ));
         }
         let release_at = now.saturating_add(self.config.keep.as_secs());
-        self.store.update_run(record.terms.job(), |record| {
+        self.store.update_claim(signed.claim, |record| {
             if let State::Signed(signed) = &record.state {
                 record.state = State::Ended {
                     signed: signed.clone(),
@@ -92,16 +93,26 @@ impl App {
             .outbox()
             .delete_ended(now.saturating_sub(self.config.keep.as_secs()))?;
         for record in self.store.select_runs()? {
-            let over = match &record.state {
-                State::Accepted => !lock(&self.busy).contains(&record.terms.job()) && now > record.terms.lease_expires,
-                // With a node of our own, the chain says when a claim has ended.
-                State::Signed(signed) => {
-                    self.chain.is_none() && now > signed.valid_until.saturating_add(self.config.keep.as_secs())
+            match &record.state {
+                State::Accepted => {
+                    let job = record.terms.job();
+                    if !lock(&self.busy).contains(&job) && now > record.terms.lease_expires {
+                        self.store.delete_lease(job)?;
+                    }
                 }
-                State::Ended { release_at, .. } => now > *release_at,
-            };
-            if over {
-                self.store.delete_run(record.terms.job())?;
+                // With a node of our own, the chain says when a claim has ended. Without one, what was posted is kept until the coordinator
+                // says how it ended.
+                State::Signed(signed) => {
+                    let keep = self.config.keep.as_secs();
+                    if self.chain.is_none() && !signed.posted && now > signed.valid_until.saturating_add(keep) {
+                        self.end(&record, End::Lapsed, now)?;
+                    }
+                }
+                State::Ended { signed, release_at, .. } => {
+                    if now > *release_at {
+                        self.store.delete_ended(signed.claim)?;
+                    }
+                }
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ use touchstone_wire::{
 use crate::{
     answer::{AnswerError, hash_value},
     model::{Model, ModelError},
-    record::{Record, Signed, State, Terms},
+    record::{Record, Signed, Terms},
     runner::{RunError, Runner},
     store::{Store, StoreError, Values},
 };
@@ -201,10 +201,6 @@ pub fn commit(signer: &Signer, store: &Store, terms: &Terms, run: &Run, keep_inn
         posted: false,
         uploaded: false,
     };
-    let record = Record {
-        terms: terms.clone(),
-        state: State::Signed(signed),
-    };
     let place = |place: fn(u32) -> Place, values: &[Value]| -> Vec<(Place, Value)> {
         values
             .iter()
@@ -226,8 +222,7 @@ pub fn commit(signer: &Signer, store: &Store, terms: &Terms, run: &Run, keep_inn
             values: place(Place::Inner, inner),
         }));
     }
-    store.insert_signed(&record, &groups)?;
-    Ok(record)
+    Ok(store.insert_signed(terms, &signed, &groups)?)
 }
 
 fn commitments(place: fn(u32) -> Place, values: &[Value]) -> Result<Vec<B256>, JobError> {

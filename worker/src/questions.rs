@@ -63,7 +63,8 @@ impl App {
                 Ok(Some(record)) => record.terms.job(),
                 Ok(None) | Err(_) => return,
             };
-            if let Err(error) = upload::upload(&self.channel, &self.store, &welcome, job, layer, &values).await {
+            if let Err(error) = upload::upload(&self.channel, &self.store, &welcome, (job, claim), layer, &values).await
+            {
                 tracing::warn!(claim_id = %claim, layer, %error, "inner values not uploaded");
             }
         }

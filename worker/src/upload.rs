@@ -40,32 +40,32 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(3),
 ];
 
-/// Uploads stored values with their commitments; too large ones are left out.
+/// Uploads stored values of a job's claim with their commitments; too large ones are left out.
 pub(crate) async fn upload(
     channel: &Channel,
     store: &Store,
     welcome: &Welcome,
-    job: Job,
+    of: (Job, B256),
     layer: u32,
     values: &[(Place, B256)],
 ) -> Result<(), UploadError> {
     for pause in PAUSES {
-        match attempt(channel, store, welcome, job, layer, values.to_vec()).await {
+        match attempt(channel, store, welcome, of, layer, values.to_vec()).await {
             Err(UploadError::Status(status)) if matches!(status.code(), Code::PermissionDenied | Code::Unavailable) => {
-                tracing::debug!(request = %job.request, message = status.message(), "upload tried again");
+                tracing::debug!(request = %of.0.request, message = status.message(), "upload tried again");
                 tokio::time::sleep(pause).await;
             }
             outcome => return outcome,
         }
     }
-    attempt(channel, store, welcome, job, layer, values.to_vec()).await
+    attempt(channel, store, welcome, of, layer, values.to_vec()).await
 }
 
 async fn attempt(
     channel: &Channel,
     store: &Store,
     welcome: &Welcome,
-    job: Job,
+    (job, claim): (Job, B256),
     layer: u32,
     values: Vec<(Place, B256)>,
 ) -> Result<(), UploadError> {
@@ -77,7 +77,7 @@ async fn attempt(
     let reading = tokio::task::spawn_blocking(move || {
         let mut total = 0u64;
         for (place, commitment) in values {
-            let Some(value) = store.select_value(job, layer, place)? else {
+            let Some(value) = store.select_value(claim, layer, place)? else {
                 continue;
             };
             let length = value.bytes.len() as u64;

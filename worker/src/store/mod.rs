@@ -16,14 +16,17 @@ use touchstone_engine::Value;
 use touchstone_protocol::descriptor::Place;
 use touchstone_wire::worker::Job;
 
-use crate::record::{LayerRecord, Record};
+use crate::record::{LayerRecord, Record, Signed, State, Terms};
 
 pub use touchstone_chain::tables::TableError as StoreError;
 
-const RUNS: Table = TableDefinition::new("runs");
-/// Claim id → job.
+/// Job → record of a lease that nothing is signed for yet.
+const LEASES: Table = TableDefinition::new("leases");
+/// Claim id → record of the run that it was signed for.
 const CLAIMS: Table = TableDefinition::new("claims");
-/// Job, layer, place → dtype, shape, bytes. The layer is 0 for boundary values.
+/// Job → id of the claim that was signed for it.
+const SIGNED: Table = TableDefinition::new("signed");
+/// Claim id, layer, place → dtype, shape, bytes. The layer is 0 for boundary values.
 const VALUES: Table = TableDefinition::new("values");
 /// Claim id, layer → answer.
 const LAYERS: Table = TableDefinition::new("layers");
@@ -77,7 +80,7 @@ impl Store {
     /// # Errors
     /// The folder cannot be used, another process has it open, or it belongs to another identity.
     pub fn open(folder: &Path, identity: &Identity) -> Result<Self, StoreError> {
-        let tables = [RUNS, CLAIMS, VALUES, LAYERS, DISPUTES, ORDERS];
+        let tables = [LEASES, CLAIMS, SIGNED, VALUES, LAYERS, DISPUTES, ORDERS];
         Ok(Self(Tables::open(&folder.join("worker.redb"), &tables, identity)?))
     }
 
@@ -86,51 +89,74 @@ impl Store {
         Outbox::new(self.0.clone())
     }
 
-    /// A run.
+    /// What is kept of a job: the claim that was signed for it, else its lease.
     pub fn select_run(&self, job: Job) -> Result<Option<Record>, StoreError> {
-        self.0.get(RUNS, &job_key(job))
+        match self.0.get::<B256>(SIGNED, &job_key(job))? {
+            Some(claim) => self.select_claim(claim),
+            None => self.0.get(LEASES, &job_key(job)),
+        }
     }
 
-    /// All runs.
+    /// All leases and claims.
     pub fn select_runs(&self) -> Result<Vec<Record>, StoreError> {
-        self.0.all(RUNS)
+        let mut runs: Vec<Record> = self.0.all(LEASES)?;
+        runs.extend(self.0.all::<Record>(CLAIMS)?);
+        Ok(runs)
     }
 
-    /// Adds or replaces a run's record.
-    pub fn upsert_run(&self, record: &Record) -> Result<(), StoreError> {
-        self.0.put(RUNS, &job_key(record.terms.job()), record)
+    /// Adds or replaces a lease; says whether it did. Once a claim is signed for the job nothing is changed: whatever is offered later, the
+    /// claim has to be defended.
+    pub fn upsert_lease(&self, terms: &Terms) -> Result<bool, StoreError> {
+        let job = job_key(terms.job());
+        let record = Record {
+            terms: terms.clone(),
+            state: State::Accepted,
+        };
+        self.0.write(|changes| {
+            if changes.get::<B256>(SIGNED, &job)?.is_some() {
+                return Ok(false);
+            }
+            changes.put(LEASES, &job, &record)?;
+            Ok(true)
+        })
     }
 
-    /// Changes a run's record, if there is one.
-    pub fn update_run(&self, job: Job, change: impl FnOnce(&mut Record)) -> Result<(), StoreError> {
-        self.0.update(RUNS, &job_key(job), change)
+    /// Forgets a lease that came to nothing. What was signed for the job stays.
+    pub fn delete_lease(&self, job: Job) -> Result<(), StoreError> {
+        self.0.delete(LEASES, &job_key(job))
     }
 
-    /// Stores a signed run with its values, at once.
-    pub fn insert_signed(&self, record: &Record, groups: &[Values]) -> Result<(), StoreError> {
-        let job = job_key(record.terms.job());
+    /// Stores a signed run with its values, at once; its lease is done with.
+    pub fn insert_signed(&self, terms: &Terms, signed: &Signed, groups: &[Values]) -> Result<Record, StoreError> {
+        let (job, claim) = (job_key(terms.job()), signed.claim);
+        let record = Record {
+            terms: terms.clone(),
+            state: State::Signed(signed.clone()),
+        };
         self.0.write(|changes| {
             for values in groups {
-                put_values(changes, &job, values)?;
+                put_values(changes, claim, values)?;
             }
-            if let Some(signed) = record.signed() {
-                changes.put_bytes(CLAIMS, signed.claim.as_slice(), &job)?;
-            }
-            changes.put(RUNS, &job, record)
-        })
+            changes.put(CLAIMS, claim.as_slice(), &record)?;
+            changes.put(SIGNED, &job, &claim)?;
+            changes.delete(LEASES, &job)
+        })?;
+        Ok(record)
     }
 
     /// The run behind a claim.
     pub fn select_claim(&self, claim: B256) -> Result<Option<Record>, StoreError> {
-        match self.0.bytes(CLAIMS, claim.as_slice())? {
-            Some(job) => self.0.get(RUNS, &job),
-            None => Ok(None),
-        }
+        self.0.get(CLAIMS, claim.as_slice())
     }
 
-    /// A value of a run. `layer` counts for inner values only.
-    pub fn select_value(&self, job: Job, layer: u32, place: Place) -> Result<Option<Value>, StoreError> {
-        let row = self.0.tensor(VALUES, &value_key(&job_key(job), layer, place))?;
+    /// Changes the record of a claim, if there is one.
+    pub fn update_claim(&self, claim: B256, change: impl FnOnce(&mut Record)) -> Result<(), StoreError> {
+        self.0.update(CLAIMS, claim.as_slice(), change)
+    }
+
+    /// A value of a claim's run. `layer` counts for inner values only.
+    pub fn select_value(&self, claim: B256, layer: u32, place: Place) -> Result<Option<Value>, StoreError> {
+        let row = self.0.tensor(VALUES, &value_key(claim, layer, place))?;
         row.map(|(dtype, dims, bytes)| Value::new(dtype, dims, bytes).map_err(|error| corrupt(VALUES, error)))
             .transpose()
     }
@@ -141,42 +167,36 @@ impl Store {
     }
 
     /// Stores a layer's answer with its inner values, unless there is one; returns the one that stands.
-    pub fn insert_layer(
-        &self,
-        claim: B256,
-        job: Job,
-        answer: &LayerRecord,
-        values: &Values,
-    ) -> Result<LayerRecord, StoreError> {
+    pub fn insert_layer(&self, claim: B256, answer: &LayerRecord, values: &Values) -> Result<LayerRecord, StoreError> {
         let key = layer_key(claim, values.layer);
         self.0.write(|changes| {
             if let Some(standing) = changes.get(LAYERS, &key)? {
                 return Ok(standing);
             }
             changes.put(LAYERS, &key, answer)?;
-            put_values(changes, &job_key(job), values)?;
+            put_values(changes, claim, values)?;
             Ok(answer.clone())
         })
     }
 
-    /// Deletes a run with everything that belongs to it.
-    pub fn delete_run(&self, job: Job) -> Result<(), StoreError> {
-        let key = job_key(job);
+    /// Deletes a claim that has ended with everything that belongs to it. One that has not ended is never deleted.
+    pub fn delete_ended(&self, claim: B256) -> Result<(), StoreError> {
         self.0.write(|changes| {
-            let mut gone = Vec::new();
-            changes.retain(CLAIMS, |claim, owner| {
-                let ours = owner == key;
-                if ours {
-                    gone.push(claim.to_vec());
-                }
-                !ours
-            })?;
-            for claim in &gone {
-                changes.retain(LAYERS, |key, _| !key.starts_with(claim))?;
-                changes.retain(DISPUTES, |_, of| of != claim.as_slice())?;
+            let Some(Record {
+                terms,
+                state: State::Ended { .. },
+            }) = changes.get(CLAIMS, claim.as_slice())?
+            else {
+                return Ok(());
+            };
+            let job = job_key(terms.job());
+            if changes.get::<B256>(SIGNED, &job)? == Some(claim) {
+                changes.delete(SIGNED, &job)?;
             }
-            changes.retain(VALUES, |value, _| !value.starts_with(&key))?;
-            changes.delete(RUNS, &key)
+            changes.retain(LAYERS, |key, _| !key.starts_with(claim.as_slice()))?;
+            changes.retain(DISPUTES, |_, of| of != claim.as_slice())?;
+            changes.retain(VALUES, |key, _| !key.starts_with(claim.as_slice()))?;
+            changes.delete(CLAIMS, claim.as_slice())
         })
     }
 
@@ -220,9 +240,9 @@ impl Store {
     }
 }
 
-fn put_values(changes: &Changes, job: &[u8; 40], values: &Values) -> Result<(), StoreError> {
+fn put_values(changes: &Changes, claim: B256, values: &Values) -> Result<(), StoreError> {
     for (place, value) in &values.values {
-        let key = value_key(job, values.layer, *place);
+        let key = value_key(claim, values.layer, *place);
         changes.put_tensor(VALUES, &key, value.dtype, &value.dims, &value.bytes)?;
     }
     Ok(())
@@ -239,10 +259,10 @@ fn layer_key(claim: B256, layer: u32) -> Vec<u8> {
     [claim.as_slice(), &layer.to_be_bytes()].concat()
 }
 
-fn value_key(job: &[u8; 40], layer: u32, place: Place) -> Vec<u8> {
+fn value_key(claim: B256, layer: u32, place: Place) -> Vec<u8> {
     let (kind, number) = place.parts();
     let layer = if matches!(place, Place::Inner(_)) { layer } else { 0 };
-    [job.as_slice(), &layer.to_be_bytes(), &[kind], &number.to_be_bytes()].concat()
+    [claim.as_slice(), &layer.to_be_bytes(), &[kind], &number.to_be_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
     unreachable_pub
 )]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::common::{
     Coordinator, PROVIDER, Session, Worker, compiled, config, domain, honest, model_file, node, offer, proves_key,
@@ -26,8 +26,9 @@ use touchstone_wire::worker::{
 };
 use touchstone_worker::{
     Behaviour, Honest, Responder, Runner,
+    config::Config,
     model::Model,
-    record::{Record, State, Terms},
+    record::{State, Terms},
     runner::RunError,
     store::{Identity, Store},
 };
@@ -171,6 +172,56 @@ async fn offers_that_do_not_fit_are_refused() {
     worker.stop().await;
 }
 
+/// The store of a worker that does not run.
+fn store(config: &Config) -> Store {
+    let identity = Identity {
+        chain_id: config.chain_id,
+        market: config.market,
+        provider: config.provider,
+        node: config.node.0.address(),
+    };
+    Store::open(&config.data_dir, &identity).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_outlives_its_valid_until_whatever_is_offered() {
+    let (file, folder) = (model_file(), tempfile::tempdir().unwrap());
+    let model = compiled(&file);
+    let mut coordinator = Coordinator::start(file.clone()).await;
+    let config = config(coordinator.address, folder.path());
+    let worker = Worker::start(config.clone(), honest());
+    let mut session = coordinator.session().await;
+    let offer = offer(&model, &file, 1);
+    let (_, first) = run_job(&mut session, &offer).await;
+    let claim = claim_of(&model, &offer, &first);
+    worker.stop().await;
+
+    // Time passes; the claim was posted in time, and nobody has told us.
+    let over = |signed: &mut touchstone_worker::record::Signed| signed.valid_until = 1;
+    let kept = store(&config);
+    let pass = |record: &mut touchstone_worker::record::Record| match &mut record.state {
+        State::Signed(signed) => over(signed),
+        other => panic!("{other:?}"),
+    };
+    kept.update_claim(claim, pass).unwrap();
+    drop(kept);
+    let keep = Duration::from_secs(u64::MAX);
+    let worker = Worker::start(Config { keep, ..config }, honest());
+    let mut session = coordinator.session().await;
+    assert_eq!(result(&mut session).await.1.signature, first.signature);
+    let mut other = offer.clone();
+    other.poster = PROVIDER;
+    let (reason, detail) = refusal(&mut session, other).await;
+    assert_eq!(
+        (reason, detail.contains(&claim.to_string())),
+        (RefuseReason::BadOffer, true),
+        "{detail}"
+    );
+    let answer = session.ask(claim, Ask::Layer(0)).await;
+    assert!(matches!(answer, Reply::Layer { .. }), "{answer:?}");
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_survives_a_restart_before_and_after_the_signature() {
     let (file, folder) = (model_file(), tempfile::tempdir().unwrap());
@@ -180,19 +231,8 @@ async fn a_lease_survives_a_restart_before_and_after_the_signature() {
     let offer = offer(&model, &file, 1);
 
     // Killed after the lease was accepted.
-    let identity = Identity {
-        chain_id: config.chain_id,
-        market: config.market,
-        provider: config.provider,
-        node: node().address(),
-    };
-    let store = Store::open(folder.path(), &identity).unwrap();
-    store
-        .upsert_run(&Record {
-            terms: Terms::of(offer.clone()),
-            state: State::Accepted,
-        })
-        .unwrap();
+    let store = store(&config);
+    assert!(store.upsert_lease(&Terms::of(offer.clone())).unwrap());
     drop(store);
     let worker = Worker::start(config.clone(), honest());
     let mut session = coordinator.session().await;
