@@ -11,7 +11,7 @@ use crate::{paths, process};
 /// Chain id of local networks.
 pub const CHAIN_ID: u64 = 31_337;
 /// Accounts with ether.
-const ACCOUNTS: usize = 20;
+const ACCOUNTS: usize = 40;
 
 /// A node that mines a block a second, with the limits of the mainnet. It ends when dropped.
 #[derive(Debug)]

@@ -8,14 +8,19 @@
 //! - [`network`]: a chain with the contracts, a published model, staked workers, and the services.
 //! - [`chain`]: what a person would do by hand: send a transaction, wait for an event.
 //! - [`scenario`]: a real image, a question to the network, what is waited for.
+//! - [`story`]: the main job, as the demo plays it; [`keeper`]: kills the coordinator while it is played.
+//! - [`books`]: who has what at the end.
 //! - [`timeline`]: what happened, for people.
 
 pub mod adversary;
 pub mod anvil;
+pub mod books;
 pub mod chain;
+pub mod keeper;
 pub mod network;
 pub mod paths;
 pub mod postgres;
 pub mod process;
 pub mod scenario;
+pub mod story;
 pub mod timeline;

@@ -37,6 +37,9 @@ alloy::sol! {
     }
 }
 
+/// What a provider stakes unless it is told otherwise: three bonds, in wei.
+pub const STAKE: u64 = 3_000_000_000_000_000_000;
+
 /// Accounts by role: their numbers among anvil's.
 mod role {
     pub(super) const DEPLOYER: usize = 0;
@@ -47,6 +50,8 @@ mod role {
     pub(super) const OWNER: usize = 5;
     /// Of provider `n`, followed by its node key.
     pub(super) const FIRST_PROVIDER: usize = 6;
+    /// Of publisher `n`, from 1 on.
+    pub(super) const MORE_PUBLISHERS: usize = 29;
 }
 
 /// A published model.
@@ -82,6 +87,8 @@ pub struct Network {
     pub reader: ChainReader,
     /// The contracts.
     pub deployment: Deployment,
+    /// Their terms.
+    pub parameters: IMarket::Parameters,
     /// Port of the coordinator.
     pub coordinator_port: u16,
     _dir: Option<TempDir>,
@@ -122,6 +129,7 @@ impl Network {
             database,
             reader,
             deployment,
+            parameters,
             coordinator_port: free_port()?,
             _dir: temporary,
         })
@@ -155,25 +163,36 @@ impl Network {
         self.key(role::OWNER)
     }
 
+    /// Key of publisher `number`. The same model of another publisher has another id.
+    ///
+    /// # Errors
+    /// Anvil has too few accounts.
+    pub fn publisher_key(&self, number: usize) -> Result<&PrivateKeySigner> {
+        match number {
+            0 => self.key(role::PUBLISHER),
+            more => self.key(role::MORE_PUBLISHERS + more),
+        }
+    }
+
     /// Compiles a model and publishes it at a price of 0.01 ETH.
     ///
     /// # Errors
     /// It does not compile, or the registry refuses.
     pub async fn publish(&self, file: &Path) -> Result<Published> {
+        self.publish_by(0, file).await
+    }
+
+    /// The same by publisher `number`.
+    ///
+    /// # Errors
+    /// It does not compile, or the registry refuses.
+    pub async fn publish_by(&self, number: usize, file: &Path) -> Result<Published> {
         let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
         let plan = compile(&bytes, &CompileOptions::default())?;
-        let publisher = self.key(role::PUBLISHER)?;
+        let publisher = self.publisher_key(number)?;
         let header = plan.header()?;
         let call = IModelRegistry::publishCall {
-            header: IModelRegistry::Header {
-                planRoot: header.plan_root,
-                weightsRoot: header.weights_root,
-                operators: header.operators,
-                weights: header.weights,
-                traceValues: header.trace_values,
-                layers: header.layers,
-                profile: header.profile,
-            },
+            header: (&header).into(),
             io: plan.io().encode()?.into(),
             uri: String::new(),
             digest: hash(&bytes),
@@ -192,9 +211,16 @@ impl Network {
     /// # Errors
     /// A transaction fails.
     pub async fn stake(&self, number: usize) -> Result<Provider> {
+        self.stake_with(number, U256::from(STAKE)).await
+    }
+
+    /// The same with another stake, in wei.
+    ///
+    /// # Errors
+    /// A transaction fails.
+    pub async fn stake_with(&self, number: usize, stake: U256) -> Result<Provider> {
         let provider = self.key(role::FIRST_PROVIDER + 2 * number)?;
         let node = self.key(role::FIRST_PROVIDER + 2 * number + 1)?.clone();
-        let stake = U256::from(3_000_000_000_000_000_000_u64);
         send(
             &self.reader,
             provider,
@@ -237,7 +263,8 @@ impl Network {
     /// # Errors
     /// Anvil has too few accounts.
     pub fn coordinator(&self) -> Result<Launch> {
-        let model_dirs = paths::root().join("models/digits_vit");
+        let models = paths::root().join("models");
+        let model_dirs = ["digits_vit", "suite"].map(|dir| models.join(dir).display().to_string());
         let environment = [
             ("TOUCHSTONE_DATABASE_URL", self.database.url.clone()),
             ("TOUCHSTONE_RPC_URL", self.anvil.url.clone()),
@@ -249,7 +276,7 @@ impl Network {
                 "TOUCHSTONE_DATA_DIR",
                 self.dir.join("coordinator").display().to_string(),
             ),
-            ("TOUCHSTONE_MODEL_DIRS", model_dirs.display().to_string()),
+            ("TOUCHSTONE_MODEL_DIRS", model_dirs.join(":")),
         ];
         Ok(self.launch("coordinator", "touchstone-coordinator", &[], environment))
     }
@@ -271,11 +298,9 @@ impl Network {
 
     /// How to launch a worker that cheats (`adversary::Cheat` by name).
     pub fn cheat(&self, cheat: &str, provider: &Provider) -> Launch {
-        let mut launch = self.worker(&format!("{cheat}-worker"), "adversary-worker", provider);
-        launch
-            .environment
-            .push(("TOUCHSTONE_CHEAT".to_owned(), cheat.to_owned()));
-        launch
+        let name = format!("{cheat}-worker-{}", provider.provider);
+        self.worker(&name, "adversary-worker", provider)
+            .with("TOUCHSTONE_CHEAT", cheat)
     }
 
     /// How to launch a challenger.

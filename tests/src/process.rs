@@ -42,6 +42,18 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// The same with one more variable in its environment.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Where its output goes.
+    pub fn log(&self) -> PathBuf {
+        self.logs.join(format!("{}.log", self.name))
+    }
+
     /// Starts it. The log of an earlier start is kept, this one's is appended.
     ///
     /// # Errors
@@ -49,7 +61,7 @@ impl Launch {
     pub fn start(&self) -> Result<Service> {
         let program = paths::binary(&self.program)?;
         fs::create_dir_all(&self.logs)?;
-        let log = self.logs.join(format!("{}.log", self.name));
+        let log = self.log();
         let out = File::options().create(true).append(true).open(&log)?;
         let child = Command::new(program)
             .args(&self.arguments)

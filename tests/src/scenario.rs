@@ -5,9 +5,9 @@ use std::{fs, time::Duration};
 use alloy::sol_types::SolEventInterface as _;
 use anyhow::{Context as _, Result, anyhow};
 use touchstone_chain::{
-    Address, B256, U256,
+    Address, B256, Inclusion, PrivateKeySigner, U256,
     bindings::IMarket::{self, IMarketEvents},
-    event::Body,
+    event::{Body, Event},
 };
 use touchstone_model::tensor_file::read_npy;
 
@@ -104,22 +104,7 @@ pub async fn ask(network: &Network, consumer: Address, image: &Image) -> Result<
         &call,
     )
     .await?;
-    let receipt = network
-        .reader
-        .receipt(inclusion.transaction)
-        .await?
-        .context("the request has no receipt")?;
-    let requested = receipt
-        .logs()
-        .iter()
-        .filter(|log| log.address() == network.deployment.market)
-        .find_map(
-            |log| match IMarketEvents::decode_raw_log(log.topics(), &log.inner.data.data) {
-                Ok(IMarketEvents::Requested(event)) => Some(event.request),
-                _ => None,
-            },
-        );
-    requested.ok_or_else(|| anyhow!("the transaction made no request"))
+    requested(network, &inclusion).await
 }
 
 /// Whether an event is one of the market's that `is` looks for.
@@ -141,4 +126,74 @@ pub fn delivered(body: &Body, request: U256) -> bool {
         body,
         |event| matches!(event, IMarketEvents::Delivered(e) if e.request == request && e.success),
     )
+}
+
+/// Asks the market itself, without callback; the request's number.
+///
+/// # Errors
+/// The market refuses.
+pub async fn request(network: &Network, requester: &PrivateKeySigner, model: B256, inputs: Vec<u8>) -> Result<U256> {
+    let market = network.deployment.market;
+    let quote = IMarket::quoteCall {
+        model,
+        callbackGas: 0,
+        callbackGasPrice: 0,
+    };
+    let quote = view(&network.reader, market, &quote).await?;
+    let call = IMarket::requestCall {
+        model,
+        inputs: inputs.into(),
+        options: IMarket::Options {
+            mode: IMarket::CallbackMode::None,
+            callbackGas: 0,
+            callbackGasPrice: 0,
+            tag: B256::ZERO,
+        },
+    };
+    let inclusion = send(&network.reader, requester, market, quote.fee, &call).await?;
+    requested(network, &inclusion).await
+}
+
+/// The number of the request that a transaction made.
+async fn requested(network: &Network, inclusion: &Inclusion) -> Result<U256> {
+    let receipt = network.reader.receipt(inclusion.transaction).await?;
+    let receipt = receipt.context("the request has no receipt")?;
+    let logs = receipt.logs().iter();
+    let mut events = logs
+        .filter(|log| log.address() == network.deployment.market)
+        .filter_map(|log| IMarketEvents::decode_raw_log(log.topics(), &log.inner.data.data).ok());
+    events
+        .find_map(|event| match event {
+            IMarketEvents::Requested(event) => Some(event.request),
+            _ => None,
+        })
+        .ok_or_else(|| anyhow!("the transaction made no request"))
+}
+
+/// The claim that a worker makes on a request, with its outputs.
+pub fn claim_by(event: &Event, request: U256, worker: Address) -> Option<(B256, Vec<u8>)> {
+    match &event.body {
+        Body::Market(IMarketEvents::Claimed(e)) if e.request == request && e.worker == worker => {
+            Some((e.claim, e.outputData.to_vec()))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a worker's claim on a request is struck.
+pub fn struck(event: &Event, request: U256, worker: Address) -> Option<()> {
+    is_market(
+        &event.body,
+        |event| matches!(event, IMarketEvents::Struck(e) if e.request == request && e.worker == worker),
+    )
+    .then_some(())
+}
+
+/// Whether a claim becomes final.
+pub fn finalized(event: &Event, claim: B256) -> Option<()> {
+    is_market(
+        &event.body,
+        |event| matches!(event, IMarketEvents::Finalized(e) if e.claim == claim),
+    )
+    .then_some(())
 }
