@@ -279,7 +279,7 @@ impl App {
             let known = tracked.layers.get(layer).filter(|known| known.root == *root);
             let settled = known.is_some_and(|known| known.values.is_some());
             let due = known.is_none() || tracked.next_try <= Instant::now();
-            if charged && !settled && due && tracked.progress.own.is_some() && tracked.layers_busy.insert(*layer) {
+            if charged && !settled && due && tracked.progress.subject.is_some() && tracked.layers_busy.insert(*layer) {
                 let (tools, progress, known) = (self.parts.tools.clone(), tracked.progress.clone(), known.cloned());
                 let (layer, root) = (*layer, *root);
                 self.tasks.spawn(async move {

@@ -10,10 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use touchstone_engine::{Engine, EngineError, LayerValues, Trace, Value};
+use touchstone_engine::{Engine, EngineError, LayerValues, Trace, Value, ValueSource};
 use touchstone_protocol::{
     check::Check,
-    descriptor::{Descriptor, Place},
+    descriptor::{Descriptor, Dtype, Place},
     judge::{self, JudgeError, Report},
 };
 
@@ -51,12 +51,14 @@ pub struct Examination {
     pub proven: Option<Spot>,
     /// The greatest share among them, inside or not.
     pub direct: Option<Spot>,
-    /// Layers with inner values.
+    /// Layers with inner values. None where something is proven: nothing else is needed then.
     pub looks: Vec<Look>,
+    /// The first thing that could not be looked at. What was found elsewhere counts all the same.
+    pub failed: Option<ExamineError>,
 }
 
 /// Why a claim could not be examined; never the worker's fault.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ExamineError {
     /// An engine failed.
     #[error("replay layer {layer}: {source}")]
@@ -84,46 +86,105 @@ pub enum ExamineError {
     },
 }
 
-/// Examines a claim. Blocks.
-///
-/// # Errors
-/// See [`ExamineError`].
-pub fn examine(model: &Model, trace: &Trace, engines: &[&dyn Engine]) -> Result<Examination, ExamineError> {
+/// Examines a claim. Blocks. What fails for one operator or layer says nothing about the others.
+pub fn examine(model: &Model, trace: &Trace, engines: &[&dyn Engine]) -> Examination {
     let mut examination = Examination::default();
     for (operator, d) in (0u32..).zip(&model.plan.operators) {
         if d.touches_inner() {
             continue;
         }
-        let report = judge_with(model, operator, trace, None, None)?;
-        if let Some(spot) = spot(operator, &report) {
-            raise(&mut examination.direct, spot);
-            if report.outside > 0 {
-                raise(&mut examination.proven, spot);
+        match judge_with(model, operator, trace, None, None) {
+            Ok(report) => {
+                if let Some(spot) = spot(operator, &report) {
+                    raise(&mut examination.direct, spot);
+                    if report.outside > 0 {
+                        raise(&mut examination.proven, spot);
+                    }
+                }
             }
+            Err(error) => fail(&mut examination, error),
         }
+    }
+    if examination.proven.is_some() {
+        return examination;
     }
     for layer in 0..model.plan.layers.len() as u32 {
         if model.plan.layers[layer as usize].inner_count > 0 {
-            examination.looks.push(look(model, layer, trace, engines)?);
+            match look(model, layer, trace, engines) {
+                Ok(look) => examination.looks.push(look),
+                Err(error) => fail(&mut examination, error),
+            }
         }
     }
-    Ok(examination)
+    examination
+}
+
+fn fail(examination: &mut Examination, error: ExamineError) {
+    tracing::warn!(%error, "not everything of the claim could be examined");
+    examination.failed.get_or_insert(error);
+}
+
+/// Committed values as engines take them: a bool that is neither 0 nor 1 is true to every operator that computes with it (PROTOCOL.md
+/// section 5), and engines take no other.
+struct Truths<'a>(&'a Trace);
+
+impl ValueSource for Truths<'_> {
+    fn value(&self, place: Place) -> Option<Value> {
+        let mut value = self.0.value(place)?;
+        if value.dtype == Dtype::Bool && value.bytes.iter().any(|byte| *byte > 1) {
+            value.bytes = value.bytes.iter().map(|byte| u8::from(*byte != 0)).collect();
+        }
+        Some(value)
+    }
+}
+
+/// A layer as one engine replays it from committed boundary values.
+///
+/// # Errors
+/// The engine failed.
+pub(crate) fn replay(
+    engine: &dyn Engine,
+    model: &Model,
+    layer: u32,
+    trace: &Trace,
+) -> Result<LayerValues, ExamineError> {
+    engine
+        .replay_layer(&model.plan, layer, &Truths(trace))
+        .map_err(|source| ExamineError::Engine { layer, source })
+}
+
+/// What each engine made of something; an engine that failed is left out, unless all did.
+///
+/// # Errors
+/// The last engine's failure.
+pub(crate) fn some<T>(each: impl Iterator<Item = Result<T, ExamineError>>) -> Result<Vec<Option<T>>, ExamineError> {
+    let mut failed = None;
+    let made: Vec<Option<T>> = each
+        .map(|made| {
+            made.inspect_err(|error| tracing::warn!(%error, "one engine failed"))
+                .map_err(|error| failed = Some(error))
+                .ok()
+        })
+        .collect();
+    match failed {
+        Some(error) if made.iter().all(Option::is_none) => Err(error),
+        _ => Ok(made),
+    }
 }
 
 /// Replays one layer from the worker's boundary inputs and compares its boundary outputs.
 fn look(model: &Model, layer: u32, trace: &Trace, engines: &[&dyn Engine]) -> Result<Look, ExamineError> {
-    let replay = |engine: &&dyn Engine| {
-        engine
-            .replay_layer(&model.plan, layer, trace)
-            .map_err(|source| ExamineError::Engine { layer, source })
-    };
-    let replays = engines.iter().map(replay).collect::<Result<Vec<LayerValues>, _>>()?;
+    let replays = some(engines.iter().map(|engine| replay(*engine, model, layer, trace)))?;
     let same = |(place, value): &(Place, Value)| {
         trace
             .tensor(*place)
             .is_some_and(|tensor| *tensor.bytes() == value.bytes)
     };
-    let reproduced: Vec<bool> = replays.iter().map(|own| own.boundary.iter().all(same)).collect();
+    let reproduced: Vec<bool> = replays
+        .iter()
+        .map(|own| own.as_ref().is_some_and(|own| own.boundary.iter().all(same)))
+        .collect();
+    let replays: Vec<LayerValues> = replays.into_iter().flatten().collect();
     let mut nearest: Option<Spot> = None;
     let mut mutual: Option<f64> = None;
     for (number, own) in replays.iter().enumerate() {

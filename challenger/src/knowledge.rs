@@ -28,16 +28,17 @@ pub(crate) fn charge(progress: &Progress, late: bool) -> Charge {
     }
 }
 
-/// Everything that strategy needs; `None` before the claim's own run.
+/// Everything that strategy needs; `None` before the claim was gathered.
 pub(crate) fn knowledge(progress: &Progress, layers: &Layers, charge: Charge) -> Option<Knowledge> {
-    let (subject, own) = (progress.subject.as_ref()?, progress.own.as_ref()?);
+    let subject = progress.subject.as_ref()?;
+    let own = progress.own.as_ref().map_or(&[][..], |own| own.as_slice());
     let model = &subject.model;
-    let first = own.first()?;
+    let first = own.first();
     let numbers = 0..model.plan.layers.len() as u32;
     let trace_writers = model
         .trace_writers
         .iter()
-        .zip(&first.run.trace)
+        .zip(first.iter().flat_map(|own| &own.run.trace))
         .map(|(operator, value)| writer(model, *operator, &value.bytes));
     let inner_writers = layers.iter().filter_map(|(layer, opened)| {
         let own = opened.own.first()?;
@@ -58,7 +59,7 @@ pub(crate) fn knowledge(progress: &Progress, layers: &Layers, charge: Charge) ->
         trace_writers: trace_writers.collect(),
         inner_writers: inner_writers.collect(),
         closers: numbers
-            .filter_map(|layer| Some((layer, closer(progress, subject, first, layer)?)))
+            .filter_map(|layer| Some((layer, closer(progress, subject, first?, layer)?)))
             .collect(),
         traces: own.iter().map(|own| own.trace.tree.clone()).collect(),
         inners: layers

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
-use touchstone_engine::{ModelTrees, Value, ValueError};
+use touchstone_engine::{ModelTrees, Value};
 use touchstone_model::{
     CompileError, CompileOptions,
     plan::{Io, Plan, PlanError},
@@ -52,14 +52,6 @@ pub enum SplitError {
         expected: u64,
         /// What was given.
         actual: usize,
-    },
-    /// One of them does not fit.
-    #[error("value {number}: {source}")]
-    Value {
-        /// Its number.
-        number: usize,
-        /// What is wrong.
-        source: ValueError,
     },
     /// A shape beyond the limits.
     #[error(transparent)]
@@ -130,10 +122,11 @@ impl Model {
     }
 }
 
-/// Cuts the joined bytes of a request's inputs or a claim's outputs.
+/// Cuts the joined bytes of a request's inputs or a claim's outputs. Any bytes are values here, also a bool that is neither 0 nor 1: the
+/// contract takes them as outputs, and they are for the judge to find wrong.
 ///
 /// # Errors
-/// The length is not the model's, or a bool is neither 0 nor 1.
+/// The length is not the model's.
 pub fn split(specs: &[Io], bytes: &[u8]) -> Result<Vec<Value>, SplitError> {
     let lengths = specs
         .iter()
@@ -147,23 +140,17 @@ pub fn split(specs: &[Io], bytes: &[u8]) -> Result<Vec<Value>, SplitError> {
         });
     }
     let mut rest = bytes;
-    specs
-        .iter()
-        .zip(lengths)
-        .enumerate()
-        .map(|(number, (io, length))| {
-            // Within `bytes`, whose length is the sum.
-            let (head, tail) = rest.split_at(length as usize);
-            rest = tail;
-            Ok(Value {
-                dtype: io.dtype,
-                dims: io.dims.clone(),
-                bytes: head.into(),
-            })
-            .and_then(|value: Value| value.check_io(io).map(|()| value))
-            .map_err(|source| SplitError::Value { number, source })
-        })
-        .collect()
+    let cut = |(io, length): (&Io, u64)| {
+        // Within `bytes`, whose length is the sum.
+        let (head, tail) = rest.split_at(length as usize);
+        rest = tail;
+        Value {
+            dtype: io.dtype,
+            dims: io.dims.clone(),
+            bytes: head.into(),
+        }
+    };
+    Ok(specs.iter().zip(lengths).map(cut).collect())
 }
 
 /// The element of a value that is most likely to show a change of what it was made from: the greatest in magnitude. Where much

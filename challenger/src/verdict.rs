@@ -5,7 +5,7 @@
 
 use std::num::NonZero;
 
-use touchstone_engine::{Engine, LayerTrace, LayerValues, Opened, Trace, Value, judge_layer};
+use touchstone_engine::{Engine, LayerTrace, Opened, Trace, Value, judge_layer};
 use touchstone_protocol::{
     descriptor::Place,
     tensor::TensorTree,
@@ -14,7 +14,7 @@ use touchstone_protocol::{
 
 use crate::{
     examine::{self, Examination, ExamineError, Spot},
-    gather::{GatherError, Own},
+    gather::Own,
     model::Model,
     strategy::{At, Finding},
     tolerance::{Suspect, Tolerance, suspects},
@@ -84,31 +84,34 @@ impl Verdict {
 /// The verdict on a claim whose boundary values are at hand. Blocks.
 ///
 /// # Errors
-/// An engine failed.
+/// Nothing is found wrong, and something could not be looked at.
 pub fn judge(
     model: &Model,
     trace: &Trace,
     engines: &[&dyn Engine],
     tolerance: &Tolerance,
 ) -> Result<Verdict, ExamineError> {
-    let examination = examine::examine(model, trace, engines)?;
-    Ok(decide(&examination, tolerance))
+    decide(examine::examine(model, trace, engines), tolerance)
 }
 
-fn decide(examination: &Examination, tolerance: &Tolerance) -> Verdict {
+/// What is found wrong or suspect counts, whatever else could not be looked at; only to acquit, all must have been.
+fn decide(examination: Examination, tolerance: &Tolerance) -> Result<Verdict, ExamineError> {
     if let Some(spot) = examination.proven {
-        return Verdict::Wrong(spot);
+        return Ok(Verdict::Wrong(spot));
     }
     let suspects = suspects(&examination.looks, tolerance);
     if !suspects.is_empty() {
-        return Verdict::Suspect(suspects);
+        return Ok(Verdict::Suspect(suspects));
+    }
+    if let Some(error) = examination.failed {
+        return Err(error);
     }
     let replayed = examination.looks.iter().filter_map(|look| look.worst);
     let worst = replayed
         .chain(examination.direct)
         .map(|spot| spot.share)
         .fold(0.0, f64::max);
-    Verdict::Valid { worst }
+    Ok(Verdict::Valid { worst })
 }
 
 /// The worst of the claimed outputs, held against the envelopes around our own operands: all that can be said without the worker's
@@ -149,7 +152,7 @@ fn worst_output(
         let Place::Output(number) = d.place else { continue };
         let claimed = outputs.get(number as usize).map(|value| &*value.bytes);
         let inner = match d.touches_inner() {
-            true => replay(engine, model, d.layer, &own.trace)?.inner,
+            true => examine::replay(engine, model, d.layer, &own.trace)?.inner,
             false => Vec::new(),
         };
         let report = examine::judge_with(model, operator, &own.trace, Some(&inner), claimed)?;
@@ -160,30 +163,19 @@ fn worst_output(
     Ok(worst)
 }
 
-fn replay(engine: &dyn Engine, model: &Model, layer: u32, trace: &Trace) -> Result<LayerValues, ExamineError> {
-    engine
-        .replay_layer(&model.plan, layer, trace)
-        .map_err(|source| ExamineError::Engine { layer, source })
-}
-
-/// A layer as each engine replays it from these boundary values, committed. Blocks.
-///
-/// # Errors
-/// An engine failed.
-pub fn replay_layer(
-    model: &Model,
-    layer: u32,
-    trace: &Trace,
-    engines: &[&dyn Engine],
-) -> Result<Vec<LayerTrace>, GatherError> {
+/// A layer as each engine replays it from these boundary values, committed. Blocks. An engine that fails is left out: what the worker opens
+/// is judged by itself, and own replays only save asking for it.
+pub fn replay_layer(model: &Model, layer: u32, trace: &Trace, engines: &[&dyn Engine]) -> Vec<LayerTrace> {
+    let replay = |engine: &&dyn Engine| {
+        let inner = examine::replay(*engine, model, layer, trace)
+            .map_err(|error| error.to_string())?
+            .inner;
+        LayerTrace::commit(layer, &inner).map_err(|error| format!("commit to layer {layer}: {error}"))
+    };
+    let report = |error: &String| tracing::warn!(error, "layer not replayed");
     engines
         .iter()
-        .map(|engine| {
-            Ok(LayerTrace::commit(
-                layer,
-                &engine.replay_layer(&model.plan, layer, trace)?.inner,
-            )?)
-        })
+        .filter_map(|engine| replay(engine).inspect_err(report).ok())
         .collect()
 }
 

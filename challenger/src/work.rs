@@ -121,11 +121,18 @@ impl Tools {
         let own = match &progress.own {
             Some(own) => own.clone(),
             None => {
-                let subject = subject.clone();
-                Arc::new(self.compute(move |tools| subject.run(&tools.engines())).await??)
+                let ours = subject.clone();
+                match self.compute(move |tools| ours.run(&tools.engines())).await? {
+                    Ok(own) => progress.own.insert(Arc::new(own)).clone(),
+                    // Own runs save asking for values, and acquit. What convicts is the worker's own values.
+                    Err(error @ GatherError::Engine(_)) => {
+                        tracing::warn!(claim = %subject.claim.claim, %error, "no own run");
+                        Arc::default()
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         };
-        progress.own = Some(own.clone());
         let trace = match &progress.trace {
             Some(trace) => trace.clone(),
             None => match self
@@ -172,11 +179,8 @@ impl Tools {
         root: B256,
         known: Option<Opened>,
     ) -> Result<Opened, GatherError> {
-        let (Some(subject), Some(own_runs)) = (progress.subject, progress.own) else {
-            return Err(GatherError::Task(
-                "a layer was opened before the claim was gathered".into(),
-            ));
-        };
+        let early = || GatherError::Task("a layer was opened before the claim was gathered".into());
+        let (subject, own_runs) = (progress.subject.ok_or_else(early)?, progress.own.unwrap_or_default());
         let own = match known.filter(|known| known.root == root) {
             Some(known) => known.own,
             None => {
@@ -186,12 +190,14 @@ impl Tools {
                     // Each engine's own boundary values: what the worker's are up to the first that differs.
                     None => {
                         let pairs = own_runs.iter().zip(tools.engines());
-                        let each = pairs
-                            .map(|(own, engine)| verdict::replay_layer(&subject.model, layer, &own.trace, &[engine]));
-                        Ok(each.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+                        pairs
+                            .flat_map(|(own, engine)| {
+                                verdict::replay_layer(&subject.model, layer, &own.trace, &[engine])
+                            })
+                            .collect()
                     }
                 });
-                Arc::new(replayed.await??)
+                Arc::new(replayed.await?)
             }
         };
         let awaited = |why: String| Opened {
