@@ -16,6 +16,8 @@ library Normalize {
     uint256 private constant UNIT = 1 << 24;
     /// @dev Bits that the largest term of a row is shifted by.
     int256 private constant WINDOW = 73;
+    /// @dev |x| below 2^63, or x² may overflow.
+    int256 private constant SQUARES = 63;
     /// @dev Relative roundings of a layer norm's quotient.
     uint256 private constant QUOTIENT = 8;
     /// @dev Relative roundings of a batch norm's products, and of its bias.
@@ -132,9 +134,9 @@ library Normalize {
             uint256 hi = Fixed.divUp((q + spread) << 24, kept);
             uint256 lo = ((q > spread ? q - spread : 0) * kept) >> 24;
             int256 square = 2 * r.unit;
-            r.overflow = Fixed.atMost(
-                    Fixed.OVERFLOW, Fixed.OVERFLOW_EXPONENT, Fixed.divUp(absolute << 24, kept), r.unit
-                ) || Fixed.atMost(Fixed.OVERFLOW * n * n, Fixed.OVERFLOW_EXPONENT, hi, square + 1);
+            r.overflow = r.top > SQUARES
+                || Fixed.atMost(Fixed.OVERFLOW, Fixed.OVERFLOW_EXPONENT, Fixed.divUp(absolute << 24, kept), r.unit)
+                || Fixed.atMost(Fixed.OVERFLOW * n * n, Fixed.OVERFLOW_EXPONENT, hi, square + 1);
             _root(r, lo / (n * n * n), hi / (n * n * n) + 1, square, eps);
         }
     }

@@ -78,16 +78,22 @@ library Reduction {
         return mean(list, o.params[0] == 0 ? list.length : o.terms, y);
     }
 
-    /// @notice The sign of zero is free; with a NaN among the terms NaN is admitted too. The maximum of nothing is −∞.
+    /// @notice The sign of zero is free. With a NaN among the terms NaN and all that is not above the maximum of the rest is
+    /// admitted. The maximum of nothing is −∞; of nothing but −∞ the least finite number is admitted too.
     function maximum(uint256[] memory list, uint256 y) internal pure returns (bool) {
-        uint256 greatest = Fp32.SIGN | Fp32.INFINITY;
+        uint256 least = Fp32.SIGN | Fp32.INFINITY;
+        uint256 greatest = least;
         bool nan = false;
         for (uint256 i = 0; i < list.length; ++i) {
             Fp32.Order order = Fp32.compare(list[i], greatest);
             if (order == Fp32.Order.Greater) greatest = list[i];
             else if (order == Fp32.Order.Unordered) nan = true;
         }
-        return Fp32.isNan(y) ? nan : Fp32.sameValue(y, greatest);
+        bool nothing = greatest == least;
+        if (nan || Fp32.isNan(y)) {
+            return nan && Fp32.compare(y, nothing ? least - 1 : greatest) != Fp32.Order.Greater;
+        }
+        return Fp32.sameValue(y, greatest) || (nothing && y == least - 1);
     }
 
     /// @notice Whether `y` is the position of the first greatest term (0 when there is none but NaN) or of any NaN.

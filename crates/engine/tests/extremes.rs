@@ -135,6 +135,9 @@ fn hard_rows(length: usize) -> Vec<Vec<f32>> {
         vec![-0.0; length],
         vec![0.1; length],
         vec![f32::from_bits(1); length],
+        // Their squares overflow, their differences do not.
+        vec![1.9e19; length],
+        vec![1e20; length],
         vec![f32::MIN_POSITIVE; length],
         noise.floats(length),
         noise.floats(length).iter().map(|x| x + 1e4).collect(),
@@ -232,8 +235,8 @@ fn softmax() {
 
 #[test]
 fn layer_norm() {
-    for epsilon in [1e-5f32, 1e-12, 0.0] {
-        let cases = [2u32, 17, 64, 768, 2000].map(|k| {
+    for epsilon in [1e-5f32, 1e-12, f32::MIN_POSITIVE] {
+        let cases = [2u32, 8, 17, 64, 768, 2000].map(|k| {
             let rows = hard_rows(k as usize);
             let mut noise = Noise(24);
             let (scale, bias) = (vector(&noise.floats(k as usize)), vector(&noise.floats(k as usize)));
@@ -268,7 +271,7 @@ fn batch_norm() {
     // Means near the argument, so that the two halves cancel.
     let mean: Vec<f32> = xs.iter().map(|x| x * (1.0 + noise.float() * 1e-6)).collect();
     let variance: Vec<f32> = wide(&mut noise).iter().map(|x| x.abs()).collect();
-    for epsilon in [1e-5f32, 0.0] {
+    for epsilon in [1e-5f32, f32::MIN_POSITIVE] {
         let operands = [&xs, &scale, &bias, &mean, &variance].map(|v| operand(vector(v), 0, &[1]));
         hold(
             &format!("BatchNorm ε {epsilon:e}"),

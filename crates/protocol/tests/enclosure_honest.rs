@@ -313,6 +313,9 @@ fn layer_norm_overflow_and_degenerate_rows() {
     let right = 1.0 + (3e38f64 - 2.5e37) as f32 / 2.165_064e38;
     assert!(check(&large, 1e-5, 1.0) && check(&large, 1e-5, f32::NAN) && check(&large, 1e-5, right));
     assert!(!check(&large, 1e-5, 0.9) && !check(&large, 1e-5, right * 1.001) && !check(&large, 1e-5, f32::INFINITY));
+    // A merge with an empty part multiplies the square of a term by 0.
+    assert!(check(&[1e20; 8], 1e-5, f32::NAN) && check(&[1e20; 8], 1e-5, 0.0) && !check(&[1e20; 8], 1e-5, 1e30));
+    assert!(!check(&[9.2e18; 8], 1e-5, f32::NAN) && check(&[9.2e18; 8], 1e-5, 0.0));
     // Moderate rows admit none of that.
     let moderate = [1f32, 2.0, 4.0, 8.0];
     assert!(!check(&moderate, 1e-5, 1.0) && !check(&moderate, 1e-5, f32::NAN));

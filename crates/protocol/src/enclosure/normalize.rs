@@ -19,6 +19,8 @@ pub const MAX_NORMALIZE_ROW: usize = 2048;
 const UNIT: U256 = uint!(0x1000000_U256);
 /// Bits that the largest term of a row is shifted by: the window of the row's integers.
 const WINDOW: i32 = 73;
+/// |x| below 2^63, or x² may overflow.
+const SQUARES: i32 = 63;
 /// Relative roundings of the quotient: a half for + ε, four for a reciprocal root within two last places (or two for root and
 /// reciprocal), three for the difference and two products. 7.5.
 const QUOTIENT: U256 = uint!(8_U256);
@@ -167,8 +169,9 @@ impl LayerNormRow {
             middle + fixed::floor(epsilon, shift),
             unit,
         );
-        // Σ|x|, which bounds every partial sum and deviation, or twice Σ(x − μ)², which bounds every square and their sums.
-        self.overflow = fixed::at_most(
+        // Σ|x|, which bounds every partial sum and deviation; the square of a difference from an empty part's mean, which a merge
+        // multiplies by that part's count of 0; or twice Σ(x − μ)², which bounds every other square and their sums.
+        self.overflow = self.top > SQUARES || fixed::at_most(
             U256::from(OVERFLOW.mantissa),
             OVERFLOW.exponent,
             fixed::div_up(absolute << 24, kept),

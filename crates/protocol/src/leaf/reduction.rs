@@ -8,6 +8,8 @@ use crate::fp32;
 
 /// Negative infinity, the maximum of nothing.
 const LEAST: u32 = fp32::SIGN | fp32::INFINITY;
+/// What engines begin with that have no infinity to begin with.
+const LEAST_FINITE: u32 = LEAST - 1;
 
 /// Greatest of fp32 terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +38,15 @@ impl Maximum {
         }
     }
 
-    /// Holds `y` against the maximum: the sign of zero is free, and with a NaN among the terms NaN is admitted too.
+    /// Holds `y` against the maximum: the sign of zero is free. With a NaN among the terms every engine drops other terms, so NaN and
+    /// all that is not above the maximum of the rest is admitted. Of nothing but −∞ the least finite number is admitted too.
     pub fn check(&self, y: u32) -> Check {
-        Check::exact(if fp32::is_nan(y) {
-            self.nan
+        let nothing = self.greatest == LEAST;
+        Check::exact(if fp32::is_nan(y) || self.nan {
+            let most = if nothing { LEAST_FINITE } else { self.greatest };
+            self.nan && fp32::compare(y, most) != Some(Ordering::Greater)
         } else {
-            fp32::same_value(y, self.greatest)
+            fp32::same_value(y, self.greatest) || (nothing && y == LEAST_FINITE)
         })
     }
 }
@@ -119,7 +124,11 @@ mod tests {
         assert!(maximum(&[], 0xff80_0000) && !maximum(&[], 0));
         assert!(maximum(&[0, fp32::SIGN], 0) && maximum(&[0, fp32::SIGN], fp32::SIGN));
         assert!(maximum(&[ONE, NAN], NAN) && maximum(&[ONE, NAN], ONE) && !maximum(&[ONE, NAN], TWO));
-        assert!(maximum(&[NAN], 0xff80_0000));
+        // A maximum that takes NaN for the lesser begins anew after it.
+        assert!(maximum(&[TWO, NAN, ONE], ONE) && maximum(&[ONE, NAN, TWO], ONE));
+        assert!(maximum(&[NAN], LEAST) && maximum(&[NAN, LEAST], LEAST_FINITE) && !maximum(&[NAN], LEAST_FINITE - 1));
+        assert!(maximum(&[LEAST], LEAST_FINITE) && !maximum(&[LEAST, 0xc000_0000], LEAST_FINITE));
+        assert!(!maximum(&[LEAST], LEAST_FINITE - 1));
         assert!(!maximum(&[ONE], NAN));
         assert!(maximum(&[ONE | fp32::SIGN, TWO | fp32::SIGN], ONE | fp32::SIGN));
     }
