@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
-
 use crate::{
     error::CompileError,
     graph::{Node, is_default, opset},
@@ -23,6 +21,12 @@ pub(crate) fn inline(
 ) -> Result<Vec<Node>, CompileError> {
     let mut table = Functions::new();
     for function in functions {
+        let (values, attributes) = (
+            function.input.len().max(function.output.len()),
+            function.attribute_proto.len(),
+        );
+        check_count("values of a local function", values)?;
+        check_count("attributes of a local function", attributes)?;
         let key = (
             function.domain.clone(),
             function.name.clone(),
@@ -44,6 +48,13 @@ pub(crate) fn inline(
     Ok(inliner.nodes)
 }
 
+fn check_count(what: &str, count: usize) -> Result<(), CompileError> {
+    if count > limits::NODE_VALUES {
+        return Err(CompileError::limit(what, count as u64, limits::NODE_VALUES as u64));
+    }
+    Ok(())
+}
+
 struct Inliner<'a> {
     functions: &'a Functions,
     calls: usize,
@@ -53,6 +64,8 @@ struct Inliner<'a> {
 
 impl Inliner<'_> {
     fn node(&mut self, node: NodeProto, version: i64, depth: usize) -> Result<(), CompileError> {
+        check_count("values of a node", node.input.len().max(node.output.len()))?;
+        check_count("attributes of a node", node.attribute.len())?;
         let functions = self.functions;
         let key = (node.domain, node.op_type, node.overload);
         let Some(function) = functions.get(&key) else {
@@ -101,6 +114,13 @@ impl Inliner<'_> {
             node.name.as_str()
         };
         let prefix = format!("{label}/{}/", self.calls);
+        let names = function
+            .input
+            .iter()
+            .chain(&function.output)
+            .chain(&node.input)
+            .chain(&node.output);
+        self.spend(names.map(name_bytes).sum())?;
         // Formal names map to the caller's; an operand left out maps to the empty name.
         let padded = |names: &[String], index: usize| names.get(index).cloned().unwrap_or_default();
         let mut names: BTreeMap<&str, String> = BTreeMap::new();
@@ -141,18 +161,47 @@ impl Inliner<'_> {
                 overload: inner.overload.clone(),
                 attribute,
             };
-            self.bytes += inner.encoded_len() as u64;
-            if self.bytes > limits::INLINED_BYTES {
-                return Err(CompileError::limit(
-                    "bytes of inlined nodes",
-                    self.bytes,
-                    limits::INLINED_BYTES,
-                ));
-            }
+            self.spend(node_bytes(&inner))?;
             self.node(inner, version, depth + 1)?;
         }
         Ok(())
     }
+
+    fn spend(&mut self, bytes: u64) -> Result<(), CompileError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > limits::INLINED_BYTES {
+            return Err(CompileError::limit(
+                "bytes of inlined nodes",
+                self.bytes,
+                limits::INLINED_BYTES,
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a name in memory: an empty one is two bytes in the file.
+fn name_bytes(name: &String) -> u64 {
+    (size_of::<String>() + name.len()) as u64
+}
+
+/// Bytes of a node in memory; in the file an empty message or a small number takes one or two.
+fn node_bytes(node: &NodeProto) -> u64 {
+    let own = [&node.name, &node.op_type, &node.domain, &node.overload];
+    let names = own.into_iter().chain(&node.input).chain(&node.output).map(name_bytes);
+    let attributes = node.attribute.iter().map(attribute_bytes);
+    size_of::<NodeProto>() as u64 + names.sum::<u64>() + attributes.sum::<u64>()
+}
+
+fn attribute_bytes(attribute: &AttributeProto) -> u64 {
+    let tensor = attribute.t.as_ref().map_or(0, |t| {
+        let raw = t.raw_data.as_ref().map_or(0, Vec::len);
+        let lists = 8 * (t.dims.len() + t.int64_data.len()) + 4 * (t.float_data.len() + t.int32_data.len());
+        raw + lists + t.name.len()
+    });
+    let lists = 4 * attribute.floats.len() + 8 * attribute.ints.len();
+    let text = attribute.name.len() + attribute.s.len() + attribute.ref_attr_name.len();
+    (size_of::<AttributeProto>() + tensor + lists + text) as u64
 }
 
 /// An attribute of a function's node: itself, or what it refers to among the call's attributes or the function's defaults.
@@ -294,6 +343,90 @@ mod tests {
             matches!(&error, CompileError::Limit { what, .. } if what == "bytes of inlined nodes"),
             "{error}"
         );
+    }
+
+    /// The error of a model that calls a function of such nodes 256 times.
+    fn refused(nodes: usize, inputs: usize, attribute: Option<AttributeProto>) -> CompileError {
+        let mut inner = node("Max", "", &vec![""; inputs], &["r"]);
+        inner.attribute.extend(attribute);
+        let mut model = Model::new().input("x", 1, &[2, 3]).output("y");
+        model.0.functions.push(FunctionProto {
+            name: "f".into(),
+            domain: "local".into(),
+            output: vec!["r".into()],
+            node: vec![inner; nodes],
+            ..Default::default()
+        });
+        let graph = model.0.graph.get_or_insert_default();
+        graph.node = (0..256).map(|k| node("f", "local", &[], &[&format!("c{k}")])).collect();
+        model.compile().unwrap_err()
+    }
+
+    #[test]
+    fn nodes_count_as_they_are_in_memory() {
+        // 26 million names of two bytes in the file, 50 MB in all, and 24 in memory.
+        let error = refused(100, limits::NODE_VALUES, None);
+        assert!(
+            matches!(&error, CompileError::Limit { what, .. } if what == "bytes of inlined nodes"),
+            "{error}"
+        );
+        // 300,000 numbers of one byte in the file and 8 in memory.
+        let mut list = int("axes", 0);
+        list.ints = vec![1; 300_000];
+        let error = refused(1, 1, Some(list));
+        assert!(
+            matches!(&error, CompileError::Limit { what, .. } if what == "bytes of inlined nodes"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn values_and_attributes_are_counted_before_they_are_looked_up() {
+        let most = limits::NODE_VALUES;
+        let call = |function: FunctionProto, mut call: NodeProto| {
+            call.domain = "local".into();
+            call.op_type = "f".into();
+            let mut model = Model::new().input("x", 1, &[2, 3]).output("y");
+            model.0.functions.push(FunctionProto {
+                name: "f".into(),
+                domain: "local".into(),
+                ..function
+            });
+            model.0.graph.get_or_insert_default().node.push(call);
+            match model.compile() {
+                Err(CompileError::Limit { what, found, .. }) if found == most as u64 + 1 => what,
+                other => panic!("{other:?}"),
+            }
+        };
+        let names = || vec![String::new(); most + 1];
+        let attributes = || vec![int("a", 1); most + 1];
+        let (f, n) = (FunctionProto::default, NodeProto::default);
+        for (function, expected) in [
+            (FunctionProto { input: names(), ..f() }, "values of a local function"),
+            (FunctionProto { output: names(), ..f() }, "values of a local function"),
+            (
+                FunctionProto {
+                    attribute_proto: attributes(),
+                    ..f()
+                },
+                "attributes of a local function",
+            ),
+        ] {
+            assert_eq!(call(function, n()), expected);
+        }
+        for (node, expected) in [
+            (NodeProto { input: names(), ..n() }, "values of a node"),
+            (NodeProto { output: names(), ..n() }, "values of a node"),
+            (
+                NodeProto {
+                    attribute: attributes(),
+                    ..n()
+                },
+                "attributes of a node",
+            ),
+        ] {
+            assert_eq!(call(f(), node), expected);
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! A walk over the protobuf wire format before it is decoded: decoding allocates some hundred bytes for a message that
 //! is two bytes on disk, so what a file holds is counted first.
+//!
+//! The decoder must not get to see a byte that was not counted. It skips groups, and it reads a message that is longer than
+//! the one around it before it notices; here both are refused, as is all else that the walk cannot follow.
 
 use crate::{error::CompileError, limits};
 
@@ -50,7 +53,7 @@ fn field(kind: Kind, number: u64) -> Field {
     }
 }
 
-/// Refuses a model file whose decoding would exceed [`limits`]. Malformed bytes are left to the decoder.
+/// Refuses a model file whose decoding would exceed [`limits`], and bytes that are no protobuf message of known wire types.
 pub(crate) fn check_model(bytes: &[u8]) -> Result<(), CompileError> {
     check(bytes, Kind::Model)
 }
@@ -75,15 +78,8 @@ fn check(bytes: &[u8], root: Kind) -> Result<(), CompileError> {
         if depth > limits::PARTS {
             return Err(CompileError::limit("messages", depth as u64, limits::PARTS as u64));
         }
-        while let Some((number, wire)) = key(&mut rest) {
-            let content = match wire {
-                0 => varint(&mut rest).map(|_| &[][..]),
-                1 => take(&mut rest, 8),
-                2 => varint(&mut rest).and_then(|n| take(&mut rest, usize::try_from(n).ok()?)),
-                5 => take(&mut rest, 4),
-                _ => None,
-            };
-            let Some(content) = content else { break };
+        while !rest.is_empty() {
+            let (number, content) = next(&mut rest)?;
             match field(kind, number) {
                 Field::Message(child) => {
                     parts += 1;
@@ -109,9 +105,24 @@ fn check(bytes: &[u8], root: Kind) -> Result<(), CompileError> {
     Ok(())
 }
 
-fn key(rest: &mut &[u8]) -> Option<(u64, u64)> {
-    let key = varint(rest)?;
-    Some((key >> 3, key & 7))
+/// The next field: its number, and its bytes if they have a length.
+fn next<'a>(rest: &mut &'a [u8]) -> Result<(u64, &'a [u8]), CompileError> {
+    let broken = || CompileError::Decode("a field ends beyond the message around it".into());
+    let key = varint(rest).ok_or_else(broken)?;
+    let content = match key & 7 {
+        0 => varint(rest).map(|_| &[][..]),
+        1 => take(rest, 8),
+        2 => varint(rest).and_then(|n| take(rest, usize::try_from(n).ok()?)),
+        5 => take(rest, 4),
+        wire @ (3 | 4) => {
+            return Err(CompileError::Decode(format!(
+                "field {} is a group (wire type {wire}), which ONNX files do not have",
+                key >> 3
+            )));
+        }
+        wire => return Err(CompileError::Decode(format!("field {} has wire type {wire}", key >> 3))),
+    };
+    Ok((key >> 3, content.ok_or_else(broken)?))
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {
@@ -149,9 +160,61 @@ mod tests {
         assert!(matches!(check_model(&file), Err(CompileError::Limit { what, .. }) if what == "messages"));
     }
 
+    /// 1.2 million empty nodes, which would take some hundred megabytes as messages.
+    fn nodes() -> Vec<u8> {
+        [0x0a, 0x00].repeat(1_200_000)
+    }
+
+    fn message(field: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![field << 3 | 2];
+        prost::encoding::encode_varint(content.len() as u64, &mut bytes);
+        bytes.extend(content);
+        bytes
+    }
+
+    fn reason(bytes: &[u8]) -> String {
+        check_model(bytes).unwrap_err().to_string()
+    }
+
     #[test]
-    fn leaves_malformed_bytes_to_the_decoder() {
-        assert_eq!(check_model(&[0x3a, 0xff, 0xff, 0x03, 0x00]), Ok(()));
-        assert_eq!(check_model(&[0xff; 40]), Ok(()));
+    fn nothing_hides_behind_a_group() {
+        // An empty group of field 100, which the decoder skips and goes on.
+        for field in [[0xa3, 0x06, 0xa4, 0x06], [0x0b, 0x0c, 0x0b, 0x0c]] {
+            let in_graph = message(7, &[&field[..], &nodes()].concat());
+            let before_graph = [&field[..], &message(7, &nodes())].concat();
+            for file in [in_graph, before_graph] {
+                assert!(reason(&file).contains("is a group"), "{}", reason(&file));
+            }
+        }
+        let tensor = [&[0xa3, 0x06, 0xa4, 0x06][..], &[0x08, 0x00].repeat(10)].concat();
+        assert!(check_tensor(&tensor).is_err());
+    }
+
+    #[test]
+    fn nothing_hides_behind_a_message_that_is_too_long() {
+        // A graph of one node of 2 bytes that says it has all that follows: the decoder would read it before it noticed.
+        let names = nodes();
+        let mut node = vec![0x0a];
+        prost::encoding::encode_varint(names.len() as u64, &mut node);
+        let mut file = message(7, &node);
+        file.extend(&names);
+        assert!(
+            reason(&file).contains("beyond the message around it"),
+            "{}",
+            reason(&file)
+        );
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for bytes in [
+            &[0x3a, 0xff, 0xff, 0x03, 0x00][..],
+            &[0xff; 40],
+            &[0x3e],
+            &[0x3a],
+            &[0x80],
+        ] {
+            assert!(matches!(check_model(bytes), Err(CompileError::Decode(_))), "{bytes:?}");
+        }
     }
 }
