@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from hostile_cases import files, graphs, operators, tensors  # noqa: F401  importing a module registers its cases
+from hostile_cases import files, graphs, operators, sizes, tensors  # noqa: F401  importing a module registers its cases
 from hostile_cases.kit import CASES
 
 FOLDER = Path(__file__).parent / "hostile"

@@ -48,3 +48,20 @@ def no_graph():
 @case("refuse", "a graph with no outputs")
 def no_outputs():
     return changed(lambda m: m.graph.ClearField("output"))
+
+
+@case("refuse", "a group, which protobuf decoders skip and ONNX does not have, before the graph")
+def group_first():
+    return b"\xa3\x06\xa4\x06" + good().SerializeToString(deterministic=True)
+
+
+@case("refuse", "a group among the nodes")
+def group_in_graph():
+    graph = good().graph.SerializeToString(deterministic=True) + b"\x0b\x0c"
+    length = bytes([len(graph) % 128 + 128, len(graph) // 128])
+    return b"\x08\x08\x42\x04\x0a\x00\x10\x11\x3a" + length + graph
+
+
+@case("refuse", "a node that says it has more bytes than the graph around it, which the file has")
+def node_longer_than_graph():
+    return b"\x08\x08\x42\x04\x0a\x00\x10\x11\x3a\x03\x0a\xe8\x07" + b"\x0a\x00" * 500

@@ -94,6 +94,11 @@ impl Build {
         self.constant(Dtype::I64, &[values.len() as u32], bytes)
     }
 
+    /// Takes the bytes of a constant that is computed without folding from what folding may still make.
+    pub(crate) fn spend(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.budget.spend(true, 0, bytes)
+    }
+
     pub(crate) fn is_constant(&self, view: &View) -> bool {
         self.program.values[view.value].is_constant()
     }
@@ -125,6 +130,9 @@ impl Build {
             row,
             operands,
         };
+        for map in &op.operands {
+            map.check(op.extents())?;
+        }
         let constant = op
             .operands
             .iter()
@@ -140,7 +148,7 @@ impl Build {
             refuse!("it reduces over no elements");
         }
         let view = self.value(name, dtype, &dims, Source::Operator);
-        self.program.ops.push(op);
+        self.push(op)?;
         Ok(view)
     }
 
@@ -175,8 +183,9 @@ impl Build {
     /// The output of a copy operator of its own, even where the source is constant: graph outputs are computed.
     pub(crate) fn output_copy(&mut self, name: &str, view: &View) -> Result<ValueId, Refusal> {
         check_dims(view.dtype, &view.dims)?;
+        view.map().check(view.dims.iter().copied())?;
         let output = self.value(name, view.dtype, &view.dims, Source::Operator).value;
-        self.program.ops.push(Op {
+        self.push(Op {
             code: Code::Copy,
             output,
             axes: view.dims.clone(),
@@ -184,8 +193,16 @@ impl Build {
             params: vec![0, 0],
             row: None,
             operands: vec![view.map()],
-        });
+        })?;
         Ok(output)
+    }
+
+    fn push(&mut self, op: Op) -> Result<(), Refusal> {
+        if self.program.ops.len() >= limits::OPERATORS {
+            refuse!("the plan has more than {} operators", limits::OPERATORS);
+        }
+        self.program.ops.push(op);
+        Ok(())
     }
 
     /// The same elements in row-major order under another shape.
@@ -269,15 +286,14 @@ impl Build {
         let steps = row_major(&view.dims);
         let mut result = Vec::new();
         for element in 0..view.elements() as i64 {
-            let offset = (0..view.rank()).fold(view.base, |offset, axis| {
-                offset + (element / steps[axis]) % i64::from(view.dims[axis]) * view.strides[axis]
+            let offset = (0..view.rank()).try_fold(view.base, |offset, axis| {
+                let index = (element / steps[axis]) % i64::from(view.dims[axis]);
+                offset.checked_add(index.checked_mul(view.strides[axis])?)
             });
-            let start = usize::try_from(offset).map_err(|_| Refusal::new("a parameter read out of bounds"))? * size;
-            result.extend(
-                bytes
-                    .get(start..start + size)
-                    .ok_or_else(|| Refusal::new("a parameter read out of bounds"))?,
-            );
+            let read = offset
+                .and_then(|offset| usize::try_from(offset).ok()?.checked_mul(size))
+                .and_then(|start| bytes.get(start..start.checked_add(size)?));
+            result.extend(read.ok_or_else(|| Refusal::new("a parameter read out of bounds"))?);
         }
         Ok(Some(result))
     }

@@ -211,13 +211,13 @@ fn remove(op: &mut Op, axis: usize) {
     }
 }
 
-/// Whether every operand walks `axis` and the one before it as one.
+/// Whether every operand walks `axis` and the one before it as one, which has a number.
 fn walks_as_one(op: &Op, axis: usize) -> bool {
-    let extent = if axis < op.axes.len() {
-        op.axes[axis]
-    } else {
-        op.reduction[axis - op.axes.len()]
-    };
+    let extents: Vec<u32> = op.extents().collect();
+    let extent = extents[axis];
+    if extent.checked_mul(extents[axis - 1]).is_none() {
+        return false;
+    }
     let one = |list: &[i64]| list[axis].checked_mul(i64::from(extent)) == Some(list[axis - 1]);
     op.operands
         .iter()

@@ -62,6 +62,21 @@ pub enum CompileError {
         /// What is allowed.
         limit: u64,
     },
+    /// The plan would ask more of a machine than a limit of [`crate::PlanLimits`].
+    #[error(
+        "the plan is too large: {found} {what}, at most {limit}; export the model with smaller inputs or fewer layers, or raise \
+         `{option}` on machines that can take it (workers and challengers of a network keep the default)"
+    )]
+    PlanTooLarge {
+        /// What is limited.
+        what: &'static str,
+        /// The field of [`crate::PlanLimits`] that limits it.
+        option: &'static str,
+        /// What the plan has.
+        found: u64,
+        /// What is allowed.
+        limit: u64,
+    },
     /// The file is not a protobuf message of the ONNX schema.
     #[error("not an ONNX model: {0}")]
     Decode(String),

@@ -34,7 +34,7 @@ impl Budget {
         }
     }
 
-    fn spend(&mut self, moves_only: bool, elements: u64, bytes: u64) -> Result<(), Refusal> {
+    pub(crate) fn spend(&mut self, moves_only: bool, elements: u64, bytes: u64) -> Result<(), Refusal> {
         let exceeded = || Refusal::new("computing the model's constants exceeds the limits on elements or bytes");
         let work = if moves_only { 0 } else { elements };
         self.arithmetic = self.arithmetic.checked_sub(work).ok_or_else(exceeded)?;
@@ -86,7 +86,7 @@ pub(crate) fn fold(op: &Op, values: &[Value], dtype: Dtype, budget: &mut Budget)
                 let (extent, stride) = (i64::from(op.params[0]), i64::from(op.params[1]));
                 let index = exact::integer(read(1, 0)?, sources[1].1);
                 let index = if index < 0 { index.saturating_add(extent) } else { index };
-                output.extend(read(0, index.clamp(0, extent - 1) * stride)?);
+                output.extend(read(0, index.clamp(0, extent - 1).saturating_mul(stride))?);
             }
             code => {
                 let mut operands: [&[u8]; 3] = [&[]; 3];
@@ -103,7 +103,7 @@ pub(crate) fn fold(op: &Op, values: &[Value], dtype: Dtype, budget: &mut Budget)
     Ok(output)
 }
 
-/// Offsets of all operands, element by element in row-major order.
+/// Offsets of all operands, element by element in row-major order; `Map::check` has seen that none leaves 64 bits.
 struct Walk {
     axes: Vec<u32>,
     index: Vec<u32>,
@@ -128,7 +128,7 @@ impl Walk {
                 .iter()
                 .zip(&bound.coefficients)
                 .fold(bound.constant, |sum, (index, coefficient)| {
-                    sum + i64::from(*index) * coefficient
+                    sum.saturating_add(i64::from(*index).saturating_mul(*coefficient))
                 });
             (0..i64::from(bound.extent)).contains(&coordinate)
         })

@@ -178,6 +178,12 @@ fn inputs(
             None => inputs.push(input),
         }
     }
+    // A plan whose inputs are all bound may be run, and has no model id; a file without inputs is of no use to anybody.
+    if inputs.is_empty() && options.binds.is_empty() {
+        return Err(CompileError::Malformed(
+            "the graph has no inputs; a network's models take 1 to 32".into(),
+        ));
+    }
     if inputs.len() > limits::IO_VALUES {
         return Err(CompileError::limit(
             "graph inputs",

@@ -6,8 +6,12 @@ use crate::{
     cost::{self, Cost},
     ir::elements,
     plan::Plan,
+    size::{self, Size},
 };
-use touchstone_protocol::descriptor::{Dtype, Place};
+use touchstone_protocol::{
+    descriptor::{Dtype, Place},
+    model::MAX_INLINE_BYTES,
+};
 
 /// Summary of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,10 +20,17 @@ pub struct Inspection {
     pub inputs: Vec<TensorInfo>,
     /// Graph outputs: name, dtype, shape.
     pub outputs: Vec<TensorInfo>,
+    /// Bytes of all inputs together: what a request carries.
+    pub input_bytes: u64,
+    /// Bytes of all outputs together: what a claim carries.
+    pub output_bytes: u64,
+    /// Whether the registry takes the model: inputs and outputs fit inline, each way.
+    pub publishable: bool,
     /// Number of weights.
     pub weights: usize,
-    /// Bytes of all weights.
-    pub weight_bytes: u64,
+    /// What a run takes: bytes of values and of weights, terms.
+    #[serde(flatten)]
+    pub size: Size,
     /// Number of values placed in the trace.
     pub trace_values: u32,
     /// Bytes committed with every claim: trace values and outputs.
@@ -45,6 +56,26 @@ pub struct TensorInfo {
     pub dtype: &'static str,
     /// Shape.
     pub dims: Vec<u32>,
+}
+
+/// Why the registry would refuse a model, with the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unpublishable {
+    /// Every input is bound, so that there is nothing to ask.
+    #[error("the model has no inputs: bind fewer of them")]
+    NoInputs,
+    /// The inputs, of so many bytes, do not fit inline.
+    #[error(
+        "the model's inputs take {0} bytes, a request carries at most {MAX_INLINE_BYTES}: export it with a smaller batch, or \
+         with smaller or shorter inputs"
+    )]
+    Inputs(u64),
+    /// The outputs, of so many bytes, do not fit inline.
+    #[error(
+        "the model's outputs take {0} bytes, a claim carries at most {MAX_INLINE_BYTES}: export it with a smaller batch, or let \
+         it give less, say a label instead of all scores"
+    )]
+    Outputs(u64),
 }
 
 /// One layer.
@@ -111,6 +142,24 @@ pub fn place_name(place: Place) -> String {
 }
 
 impl Plan {
+    /// Whether the registry takes the model: inputs and outputs travel inline, at most 16 KiB each way.
+    ///
+    /// # Errors
+    /// See [`Unpublishable`].
+    pub fn check_publishable(&self) -> Result<(), Unpublishable> {
+        if self.inputs.is_empty() {
+            return Err(Unpublishable::NoInputs);
+        }
+        let beyond = |list| Some(size::total(list)).filter(|bytes| *bytes > MAX_INLINE_BYTES as u64);
+        if let Some(bytes) = beyond(&self.inputs) {
+            return Err(Unpublishable::Inputs(bytes));
+        }
+        match beyond(&self.outputs) {
+            Some(bytes) => Err(Unpublishable::Outputs(bytes)),
+            None => Ok(()),
+        }
+    }
+
     /// Summarizes the plan.
     pub fn inspect(&self) -> Inspection {
         let io = |io: &crate::plan::Io| TensorInfo {
@@ -159,11 +208,15 @@ impl Plan {
                 }
             })
             .collect();
+        let (input_bytes, output_bytes) = (size::total(&self.inputs), size::total(&self.outputs));
         Inspection {
             inputs: self.inputs.iter().map(io).collect(),
             outputs: self.outputs.iter().map(io).collect(),
+            input_bytes,
+            output_bytes,
+            publishable: self.check_publishable().is_ok(),
             weights: self.weights.len(),
-            weight_bytes: self.weights.iter().map(|weight| weight.bytes.len() as u64).sum(),
+            size: self.size(),
             trace_values: self.trace_count,
             boundary_bytes: layers.iter().map(|layer| layer.boundary_bytes).sum(),
             inner_bytes: layers.iter().map(|layer| layer.inner_bytes).sum(),

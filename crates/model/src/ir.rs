@@ -49,6 +49,30 @@ pub(crate) struct Map {
     pub(crate) bounds: Vec<Limits>,
 }
 
+impl Map {
+    /// Refuses a map that leaves 64 bits anywhere on the way over these axes: folding, copies and the judge walk offsets and
+    /// bounds in i64.
+    pub(crate) fn check(&self, extents: impl Iterator<Item = u32> + Clone) -> Result<(), Refusal> {
+        let fits = |start: i64, steps: &[i64]| {
+            let mut reach = u128::from(start.unsigned_abs());
+            for (step, extent) in steps.iter().zip(extents.clone()) {
+                let distance = u128::from(step.unsigned_abs()) * u128::from(extent.saturating_sub(1));
+                reach = reach.saturating_add(distance);
+            }
+            reach <= i64::MAX as u128
+        };
+        let bounded = self
+            .bounds
+            .iter()
+            .all(|bound| fits(bound.constant, &bound.coefficients));
+        if fits(self.base, &self.strides) && bounded {
+            Ok(())
+        } else {
+            Err(Refusal::new("it reads at offsets beyond 63 bits"))
+        }
+    }
+}
+
 /// [`Bound`] with one coefficient an axis.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Limits {
@@ -88,7 +112,7 @@ pub(crate) struct Op {
 
 impl Op {
     /// Extents of all axes.
-    pub(crate) fn extents(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn extents(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         self.axes.iter().chain(&self.reduction).copied()
     }
 
@@ -202,4 +226,37 @@ pub(crate) fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, Refusal> {
         return Err(Refusal::new(format!("axes {list:?} repeat")));
     }
     Ok(axes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_stay_within_63_bits_on_the_way() {
+        let map = |base: i64, strides: &[i64], bound: Option<(i64, &[i64])>| Map {
+            value: 0,
+            base,
+            strides: strides.into(),
+            bounds: bound
+                .map(|(constant, coefficients)| Limits {
+                    extent: 1,
+                    constant,
+                    coefficients: coefficients.into(),
+                })
+                .into_iter()
+                .collect(),
+        };
+        let fits = |map: Map, extents: &[u32]| map.check(extents.iter().copied()).is_ok();
+        assert!(fits(map(i64::MAX, &[1], None), &[1]));
+        assert!(!fits(map(i64::MAX, &[1], None), &[2]));
+        assert!(!fits(map(i64::MIN, &[], None), &[]));
+        // Back and forth: the way is too long though the end is near.
+        assert!(fits(map(0, &[1 << 61, -(1 << 61)], None), &[2, 3]));
+        assert!(!fits(map(0, &[1 << 61, -(1 << 61)], None), &[3, 3]));
+        // The stride of an axis of one element is never taken.
+        assert!(fits(map(0, &[i64::MIN, 1], None), &[1, 9]));
+        assert!(fits(map(0, &[1], Some((-5, &[1 << 62]))), &[2]));
+        assert!(!fits(map(0, &[1], Some((-5, &[1 << 62]))), &[3]));
+    }
 }

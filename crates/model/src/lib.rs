@@ -10,7 +10,7 @@
 //! - `rewrite`: exporters' compositions back to one operator; biases and residuals into contractions.
 //! - `dense`: copies that make rows contiguous.
 //! - `layers`: the cutting rule.
-//! - `emit`, `cost`: descriptors, places, weights; caps.
+//! - `emit`, `cost`, `size`: descriptors, places, weights; caps on a verdict and on a run.
 //! - [`plan`], [`inspect`], [`tensor_file`]: what others use.
 
 mod build;
@@ -32,6 +32,7 @@ pub mod plan;
 mod proto;
 mod rewrite;
 mod scan;
+mod size;
 mod tensor;
 pub mod tensor_file;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use std::collections::BTreeMap;
 
 pub use error::{CompileError, TooCostly, Unsupported};
 pub use plan::Plan;
+pub use size::{PlanLimits, Size};
 pub use tensor::Tensor;
 use touchstone_protocol::model::Profile;
 
@@ -55,6 +57,8 @@ pub struct CompileOptions {
     pub binds: BTreeMap<String, Tensor>,
     /// Encoded numerics profile (PROTOCOL.md section 4).
     pub profile: u64,
+    /// How large the plan may be. No part of the plan: a file compiles to the same one under every limit that lets it.
+    pub limits: PlanLimits,
 }
 
 impl Default for CompileOptions {
@@ -63,6 +67,7 @@ impl Default for CompileOptions {
             shapes: BTreeMap::new(),
             binds: BTreeMap::new(),
             profile: Profile::FAST.encode(),
+            limits: PlanLimits::default(),
         }
     }
 }
@@ -70,8 +75,8 @@ impl Default for CompileOptions {
 /// Compiles an ONNX model.
 ///
 /// # Errors
-/// See [`CompileError`]: the file is malformed, beyond a limit, has open shapes, or has operators that plans do not support or
-/// that no verdict within the caps can decide.
+/// See [`CompileError`]: the file is malformed, beyond a limit, has open shapes, asks for too large a run, or has operators that
+/// plans do not support or that no verdict within the caps can decide.
 pub fn compile(onnx: &[u8], options: &CompileOptions) -> Result<Plan, CompileError> {
     Profile::decode(options.profile).map_err(|error| CompileError::Option {
         name: "profile".into(),
@@ -83,7 +88,9 @@ pub fn compile(onnx: &[u8], options: &CompileOptions) -> Result<Plan, CompileErr
     dense::lay_out(&mut program)?;
     let mut layers = layers::cut(&program);
     layers::merge_copies(&mut program, &mut layers);
-    emit::emit(program, &layers, options.profile)
+    let plan = emit::emit(program, &layers, options.profile)?;
+    size::check(&plan, &options.limits)?;
+    Ok(plan)
 }
 
 /// ONNX operators of the default domain that can be compiled, sorted.

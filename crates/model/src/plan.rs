@@ -65,7 +65,7 @@ pub struct Plan {
     pub trace_count: u32,
 }
 
-/// Why a plan has no model id. Plans that `compile` gives always have one.
+/// Why a plan has no model id. Plans that `compile` gives have one, unless options bound all their inputs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A descriptor has no encoding.

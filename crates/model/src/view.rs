@@ -58,16 +58,24 @@ impl View {
     }
 
     /// `count` elements along an axis from `start` by `step`; the caller has checked that they exist.
-    pub(crate) fn slice(&self, axis: usize, start: u32, step: i64, count: u32) -> Self {
-        let mut view = self.clone();
-        view.base += i64::from(start) * self.strides[axis];
-        view.dims[axis] = count;
-        view.strides[axis] = if count <= 1 {
-            self.strides[axis]
-        } else {
-            self.strides[axis].saturating_mul(step)
+    pub(crate) fn slice(&self, axis: usize, start: u32, step: i64, count: u32) -> Result<Self, Refusal> {
+        let stride = self.strides[axis];
+        let base = i64::from(start)
+            .checked_mul(stride)
+            .and_then(|skipped| self.base.checked_add(skipped));
+        // The step of one element or none is never taken, and may be any number.
+        let step = if count <= 1 { 1 } else { step };
+        let (Some(base), Some(stride)) = (base, stride.checked_mul(step)) else {
+            refuse!(
+                "a part from {start} by {step} of shape {:?} lies beyond 63 bits",
+                self.dims
+            );
         };
-        view
+        let mut view = self.clone();
+        view.base = base;
+        view.dims[axis] = count;
+        view.strides[axis] = stride;
+        Ok(view)
     }
 
     pub(crate) fn without_axis(&self, axis: usize) -> Self {
@@ -275,6 +283,23 @@ mod tests {
         assert_eq!(restride(&[2, 3], &[0, 0], &[6]), Some(vec![0]));
         assert_eq!(restride(&[1, 1], &[7, 9], &[]), Some(vec![]));
         assert_eq!(restride(&[], &[], &[1]), Some(vec![0]));
+    }
+
+    #[test]
+    fn parts_beyond_63_bits_are_refused() {
+        let view = |base: i64, stride: i64| View {
+            base,
+            strides: vec![stride],
+            ..View::whole(0, "x", Dtype::U8, &[9])
+        };
+        let part = view(5, 3).slice(0, 2, -1, 2).unwrap();
+        assert_eq!((part.base, part.dims, part.strides), (11, vec![2], vec![-3]));
+        assert!(view(i64::MAX - 6, 3).slice(0, 2, 1, 1).is_ok());
+        assert!(view(i64::MAX - 5, 3).slice(0, 2, 1, 1).is_err());
+        assert!(view(0, i64::MAX).slice(0, 2, 1, 1).is_err());
+        assert!(view(0, 3).slice(0, 0, i64::MIN, 2).is_err());
+        // The step of a single element may be any number.
+        assert!(view(0, 3).slice(0, 0, i64::MIN, 1).is_ok());
     }
 
     #[test]

@@ -27,7 +27,10 @@ const EPSILON: u32 = 0x3727_c5ac;
 pub(super) fn epsilon(call: &Call, default: u32) -> Result<u32, Refusal> {
     match call.float_or("epsilon", default)? {
         bits if f32::from_bits(bits).is_normal() && bits >> 31 == 0 => Ok(bits),
-        bits => refuse!("epsilon {:e} is not a positive normal number; use 1e-12 or more", f32::from_bits(bits)),
+        bits => refuse!(
+            "epsilon {:e} is not a positive normal number; use 1e-12 or more",
+            f32::from_bits(bits)
+        ),
     }
 }
 

@@ -122,6 +122,7 @@ fn range(build: &mut Build, call: &Call) -> Outcome {
     if u64::from(count) > limits::RANGE_ELEMENTS {
         refuse!("a range of {count} elements, more than {}", limits::RANGE_ELEMENTS);
     }
+    build.spend(u64::from(count) * dtype.size() as u64)?;
     let numbers = (0..i128::from(count)).map(|k| (start + k * step) as i64);
     let bytes: Vec<u8> = numbers
         .flat_map(|number| number.to_le_bytes().into_iter().take(dtype.size()))

@@ -62,9 +62,10 @@ fn conv(build: &mut Build, call: &Call) -> Outcome {
     let (first_output, channel) = (3, 3 + spatial);
     let axes = 3 + spatial + 1 + spatial;
     let (in_group, maps_in_group) = (channels / group, maps / group);
+    // What saturates here is refused with the map, unless the axis has one element and the stride is never taken.
     let mut read_x = window.map(x, axes, first_output, channel + 1);
     read_x.strides[0] = x.strides[0];
-    read_x.strides[1] = x.strides[1] * i64::from(in_group);
+    read_x.strides[1] = x.strides[1].saturating_mul(i64::from(in_group));
     read_x.strides[channel] = x.strides[1];
     let mut read_w = Map {
         value: w.value,
@@ -72,7 +73,7 @@ fn conv(build: &mut Build, call: &Call) -> Outcome {
         strides: vec![0; axes],
         bounds: Vec::new(),
     };
-    read_w.strides[1] = w.strides[0] * i64::from(maps_in_group);
+    read_w.strides[1] = w.strides[0].saturating_mul(i64::from(maps_in_group));
     read_w.strides[2] = w.strides[0];
     read_w.strides[channel..].copy_from_slice(&w.strides[1..]);
     let mut operands = vec![read_x, read_w];
@@ -86,7 +87,7 @@ fn conv(build: &mut Build, call: &Call) -> Outcome {
             strides: vec![0; axes],
             bounds: Vec::new(),
         };
-        read.strides[1] = bias.strides[0] * i64::from(maps_in_group);
+        read.strides[1] = bias.strides[0].saturating_mul(i64::from(maps_in_group));
         read.strides[2] = bias.strides[0];
         operands.push(read);
     }

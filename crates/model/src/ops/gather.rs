@@ -46,7 +46,7 @@ fn gather(build: &mut Build, call: &Call) -> Outcome {
         let step = positions.get(1).map_or(1, |second| second - positions[0]);
         let even = positions.windows(2).all(|pair| pair[1] - pair[0] == step);
         if even && !positions.is_empty() {
-            let part = data.slice(axis, positions[0] as u32, step, positions.len() as u32);
+            let part = data.slice(axis, positions[0] as u32, step, positions.len() as u32)?;
             return Ok(vec![build.reshape(&part, &dims)?]);
         }
     }

@@ -196,6 +196,29 @@ mod tests {
     }
 
     #[test]
+    fn nodes_of_many_operands_end_at_the_limit_of_operators() {
+        let most = crate::limits::NODE_VALUES;
+        let list = vec!["x"; most].join(" ");
+        let mut model = old(17);
+        let nodes = crate::limits::OPERATORS / (most - 1) + 1;
+        for k in 0..nodes {
+            let output = if k + 1 == nodes { "y".into() } else { format!("v{k}") };
+            model = model.node("Max", &list, &output).output(&output);
+        }
+        // More outputs than a model has: keep every node alive by one sum instead.
+        let graph = model.0.graph.get_or_insert_default();
+        graph.output.truncate(1);
+        graph.output[0].name = "s".into();
+        let all: Vec<String> = graph.node.iter().map(|node| node.output[0].clone()).collect();
+        let error = model
+            .node("Max", &all.join(" "), "s")
+            .compile()
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("more than 262144 operators"), "{error}");
+    }
+
+    #[test]
     fn views_cost_no_operator() {
         // Select, transpose and merge what merges; only the product and its row layout remain.
         let plan = Model::new()

@@ -57,7 +57,7 @@ fn pad(build: &mut Build, call: &Call) -> Outcome {
         let Some(left) = left.filter(|left| *left > 0 || extent == 0) else {
             refuse!("cropping {begin} and {end} of {extent} elements");
         };
-        view = view.slice(axis, crop(begin) as u32, 1, left as u32);
+        view = view.slice(axis, crop(begin) as u32, 1, left as u32)?;
         let wide = |pad: i64| {
             let pad = i32::try_from(pad.max(0)).map_err(|_| Refusal::new(format!("a padding of {pad}")))?;
             Ok::<u32, Refusal>(pad as u32)
@@ -75,7 +75,10 @@ fn pad(build: &mut Build, call: &Call) -> Outcome {
     let mut dims = view.dims.clone();
     for axis in padded {
         let (begin, end) = grow[axis];
-        map.base -= i64::from(begin) * view.strides[axis];
+        let skipped = i64::from(begin).checked_mul(view.strides[axis]);
+        map.base = skipped
+            .and_then(|skipped| map.base.checked_sub(skipped))
+            .ok_or_else(|| Refusal::new(format!("a padding of {begin} before an axis of shape {:?}", view.dims)))?;
         let mut coefficients = vec![0; view.rank()];
         coefficients[axis] = 1;
         map.bounds.push(Limits {

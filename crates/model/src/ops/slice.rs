@@ -73,7 +73,7 @@ fn slice(build: &mut Build, call: &Call) -> Outcome {
         let distance = if step > 0 { end - start } else { start - end };
         let size = i64::try_from(step.unsigned_abs()).unwrap_or(i64::MAX);
         let count = if distance <= 0 { 0 } else { (distance - 1) / size + 1 };
-        view = view.slice(axis, start as u32, step, count as u32);
+        view = view.slice(axis, start as u32, step, count as u32)?;
     }
     Ok(vec![view])
 }
@@ -112,8 +112,9 @@ fn split(build: &mut Build, call: &Call) -> Outcome {
     let mut start = 0;
     let parts = sizes.into_iter().map(|size| {
         let part = x.slice(axis, start as u32, 1, size as u32);
+        // No further than the extent, which the sizes add up to.
         start += size;
-        Ok(part)
+        part
     });
     parts.collect::<Result<_, Refusal>>()
 }

@@ -47,6 +47,13 @@ pub(super) fn kernel(call: &Call, axes: usize) -> Result<Vec<u32>, Refusal> {
     positive(call, "kernel_shape", axes)
 }
 
+/// Elements from a window's first to its last, both counted.
+fn reach(kernel: u32, dilation: u32) -> i64 {
+    (i64::from(kernel) - 1)
+        .saturating_mul(i64::from(dilation))
+        .saturating_add(1)
+}
+
 impl Window {
     /// Reads the attributes for an operand with these spatial extents.
     pub(super) fn read(call: &Call, spatial: &[u32], kernel: Vec<u32>) -> Result<Self, Refusal> {
@@ -74,13 +81,14 @@ impl Window {
         for axis in 0..axes {
             let extent = i64::from(spatial[axis]);
             let stride = i64::from(strides[axis]);
-            let reach = (i64::from(kernel[axis]) - 1) * i64::from(dilations[axis]) + 1;
+            let reach = reach(kernel[axis], dilations[axis]);
             let count = match auto {
                 "NOTSET" | "VALID" => {
                     let padded = extent + i64::from(begin[axis]) + i64::from(end[axis]);
                     if reach > padded {
                         refuse!("a window of {reach} over {padded} elements");
                     }
+                    // `padded` is below 2^34.
                     let floor = (padded - reach) / stride + 1;
                     // A window that would start in the padding at the end is left out.
                     let more =
@@ -89,7 +97,11 @@ impl Window {
                 }
                 "SAME_UPPER" | "SAME_LOWER" => {
                     let count = (extent + stride - 1) / stride;
-                    let total = ((count - 1) * stride + reach - extent).max(0);
+                    // The last window starts within the extent.
+                    let total = ((count - 1) * stride)
+                        .saturating_add(reach)
+                        .saturating_sub(extent)
+                        .max(0);
                     let (small, large) = (total / 2, total - total / 2);
                     let (before, after) = if auto == "SAME_UPPER" {
                         (small, large)
@@ -117,8 +129,8 @@ impl Window {
     /// Refuses windows without an element, which pools have no value for.
     pub(super) fn check_filled(&self, spatial: &[u32]) -> Result<(), Refusal> {
         for (axis, extent) in spatial.iter().enumerate() {
-            let reach = (u64::from(self.kernel[axis]) - 1) * u64::from(self.dilations[axis]) + 1;
-            let (begin, end) = (u64::from(self.begin[axis]), u64::from(self.end[axis]));
+            let reach = reach(self.kernel[axis], self.dilations[axis]);
+            let (begin, end) = (i64::from(self.begin[axis]), i64::from(self.end[axis]));
             let padded = begin + end > 0;
             if begin >= reach || end >= reach || (padded && self.dilations[axis] > *extent) {
                 refuse!("padding {begin} and {end} leaves windows of {reach} without an element");
@@ -134,9 +146,9 @@ impl Window {
     /// Whether the last window goes beyond the padding (`ceil_mode`).
     pub(super) fn overhangs(&self, spatial: &[u32]) -> bool {
         spatial.iter().enumerate().any(|(axis, extent)| {
-            let last = (i64::from(self.output[axis]) - 1) * i64::from(self.strides[axis])
-                + (i64::from(self.kernel[axis]) - 1) * i64::from(self.dilations[axis]);
-            last >= i64::from(*extent) + i64::from(self.begin[axis]) + i64::from(self.end[axis])
+            let start = (i64::from(self.output[axis]) - 1).saturating_mul(i64::from(self.strides[axis]));
+            let end = start.saturating_add(reach(self.kernel[axis], self.dilations[axis]));
+            end > i64::from(*extent) + i64::from(self.begin[axis]) + i64::from(self.end[axis])
         })
     }
 

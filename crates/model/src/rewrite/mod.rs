@@ -81,8 +81,8 @@ impl<'a> Matcher<'a> {
                 .extents()
                 .zip(&map.strides)
                 .all(|(extent, stride)| extent == 1 || *stride == 0);
-        let start = usize::try_from(map.base).ok()? * 4;
-        let bytes = bytes.get(start..start + 4).filter(|_| constant)?;
+        let start = usize::try_from(map.base).ok()?.checked_mul(4)?;
+        let bytes = bytes.get(start..start.checked_add(4)?).filter(|_| constant)?;
         Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
