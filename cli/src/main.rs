@@ -7,11 +7,14 @@
 //! - `run`: a model on libtorch through its plan, no network.
 //! - `request`, `status`: a request on chain.
 //! - `chain`: what the commands that talk to a chain share.
-//!
-//! Exit status: 0 done; 1 it could not be done, the message says why; 2 the command line is wrong.
+//! - `output`: what all of them print with.
+
+// `println!` panics when its reader is gone: `output` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod chain;
 mod model;
+mod output;
 mod request;
 mod run;
 mod status;
@@ -21,9 +24,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// What every `--help` ends with.
+const EXIT_STATUS: &str = "Exit status:
+  0  done; also if the reader of the output has closed it early
+  1  it could not be done, the message says why
+  2  the command line is wrong";
+
 /// Verifiable neural-network inference for smart contracts.
 #[derive(Debug, Parser)]
-#[command(name = "touchstone", version, propagate_version = true)]
+#[command(name = "touchstone", version, propagate_version = true, after_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,13 +41,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Look into a model file, or publish it
-    #[command(subcommand)]
+    #[command(subcommand, after_help = EXIT_STATUS)]
     Model(model::Command),
     /// Run a model here, on libtorch, through the plan that workers run
+    #[command(after_help = EXIT_STATUS)]
     Run(run::Arguments),
     /// Ask the network for an inference
+    #[command(after_help = EXIT_STATUS)]
     Request(request::Arguments),
     /// Say what became of a request
+    #[command(after_help = EXIT_STATUS)]
     Status(status::Arguments),
 }
 
@@ -51,17 +63,10 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has seen enough.
-        Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("touchstone: {error:#}");
+            output::note(format_args!("touchstone: {error:#}"));
             ExitCode::FAILURE
         }
     }
-}
-
-fn broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

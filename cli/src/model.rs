@@ -1,25 +1,30 @@
 //! `touchstone model …`: what a model file holds, and its publication.
 
 use std::{
+    fmt::Write as _,
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use alloy::primitives::{Address, U256, hex};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use clap::{Args, Subcommand};
 use touchstone_chain::bindings::IModelRegistry;
-use touchstone_model::{CompileOptions, Plan, compile};
-use touchstone_protocol::digest::hash;
+use touchstone_model::{CompileError, CompileOptions, Plan, PlanLimits, compile, inspect::Inspection, limits};
+use touchstone_protocol::{
+    digest::{B256, hash},
+    model::{MAX_INLINE_BYTES, ModelHeader},
+};
 
-use crate::{chain, tensors};
+use crate::{EXIT_STATUS, chain, output, tensors};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show operators, layers, sizes and ids
+    #[command(after_help = EXIT_STATUS)]
     Inspect(Inspect),
     /// Publish a model in the name of the key's account
+    #[command(after_help = EXIT_STATUS)]
     Publish(Publish),
 }
 
@@ -37,10 +42,36 @@ pub(crate) struct Source {
     binds: Vec<(String, PathBuf)>,
 }
 
+/// How large a plan this machine takes; what is published has to stay within the defaults.
+#[derive(Debug, Args)]
+pub(crate) struct Limits {
+    /// Most bytes of all values of a run
+    #[arg(long, value_name = "BYTES", default_value_t = limits::RUN_BYTES)]
+    max_run_bytes: u64,
+    /// Most bytes of all weights
+    #[arg(long, value_name = "BYTES", default_value_t = limits::WEIGHT_BYTES)]
+    max_weight_bytes: u64,
+    /// Most terms that a run computes
+    #[arg(long, value_name = "TERMS", default_value_t = limits::RUN_TERMS)]
+    max_run_terms: u64,
+}
+
+impl Limits {
+    fn get(&self) -> PlanLimits {
+        PlanLimits {
+            run_bytes: self.max_run_bytes,
+            weight_bytes: self.max_weight_bytes,
+            run_terms: self.max_run_terms,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    limits: Limits,
     /// Account whose model id to show
     #[arg(long, default_value_t = Address::ZERO)]
     publisher: Address,
@@ -65,14 +96,23 @@ pub(crate) struct Publish {
 
 impl Source {
     /// Reads and compiles the file; also its bytes.
-    pub(crate) fn compile(&self) -> Result<(Plan, Vec<u8>)> {
+    pub(crate) fn compile(&self, limits: Option<&Limits>) -> Result<(Plan, Vec<u8>)> {
         let bytes = fs::read(&self.file).with_context(|| format!("read {}", self.file.display()))?;
         let options = CompileOptions {
             shapes: self.shapes.iter().cloned().collect(),
             binds: tensors::read_binds(&self.binds)?,
+            limits: limits.map(Limits::get).unwrap_or_default(),
             ..CompileOptions::default()
         };
-        let plan = compile(&bytes, &options).with_context(|| format!("compile {}", self.file.display()))?;
+        let plan = compile(&bytes, &options).map_err(|error| {
+            let flag = match &error {
+                CompileError::PlanTooLarge { option, .. } if limits.is_some() => {
+                    format!(" (--max-{} raises the limit here)", option.replace('_', "-"))
+                }
+                _ => String::new(),
+            };
+            Error::new(error).context(format!("compile {}{flag}", self.file.display()))
+        })?;
         Ok((plan, bytes))
     }
 
@@ -89,33 +129,46 @@ pub(crate) fn run(command: Command) -> Result<()> {
 }
 
 fn inspect(arguments: &Inspect) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    let (plan, bytes) = arguments.source.compile()?;
-    let header = plan.header()?;
-    let id = header.id(arguments.publisher);
+    let (plan, bytes) = arguments.source.compile(Some(&arguments.limits))?;
+    let header = plan.header().context("the plan has no model id")?;
     let inspection = plan.inspect();
+    let publisher = arguments.publisher;
     if arguments.json {
         let mut json = serde_json::to_value(&inspection)?;
         if let Some(object) = json.as_object_mut() {
-            object.insert("model_id".to_owned(), id.to_string().into());
-            object.insert("publisher".to_owned(), arguments.publisher.to_string().into());
+            object.insert("model_id".to_owned(), header.id(publisher).to_string().into());
+            object.insert("publisher".to_owned(), publisher.to_string().into());
             object.insert("plan_root".to_owned(), header.plan_root.to_string().into());
             object.insert("weights_root".to_owned(), header.weights_root.to_string().into());
             object.insert("profile".to_owned(), format!("{:#018x}", plan.profile).into());
             object.insert("file_digest".to_owned(), hash(&bytes).to_string().into());
         }
-        writeln!(out, "{}", serde_json::to_string_pretty(&json)?)?;
-        return Ok(());
+        return output::line(serde_json::to_string_pretty(&json)?);
     }
-    writeln!(out, "model id     {id}  (published by {})", arguments.publisher)?;
-    writeln!(
-        out,
-        "plan root    {}\nweights root {}\nfile digest  {}",
-        header.plan_root,
-        header.weights_root,
-        hash(&bytes)
-    )?;
-    writeln!(out, "profile      fast ({:#018x})", plan.profile)?;
+    let publishable = match plan.check_publishable() {
+        Ok(()) => "publishable".to_owned(),
+        Err(reason) => format!("not publishable: {reason}"),
+    };
+    let mut text = summary(&inspection, &header, publisher, hash(&bytes), &publishable)?;
+    operators(&mut text, &inspection)?;
+    output::line(text)
+}
+
+/// Ids and sizes.
+fn summary(
+    inspection: &Inspection,
+    header: &ModelHeader,
+    publisher: Address,
+    digest: B256,
+    publishable: &str,
+) -> Result<String> {
+    let mut out = String::new();
+    let id = header.id(publisher);
+    writeln!(out, "model id     {id}  (published by {publisher})")?;
+    writeln!(out, "plan root    {}", header.plan_root)?;
+    writeln!(out, "weights root {}", header.weights_root)?;
+    writeln!(out, "file digest  {digest}")?;
+    writeln!(out, "profile      fast ({:#018x})", header.profile)?;
     for (kind, list) in [("input ", &inspection.inputs), ("output", &inspection.outputs)] {
         for tensor in list {
             writeln!(out, "{kind}       {} {} {:?}", tensor.name, tensor.dtype, tensor.dims)?;
@@ -123,18 +176,33 @@ fn inspect(arguments: &Inspect) -> Result<()> {
     }
     writeln!(
         out,
+        "inline       inputs {}, outputs {} of {MAX_INLINE_BYTES} bytes each: {publishable}",
+        inspection.input_bytes, inspection.output_bytes
+    )?;
+    writeln!(
+        out,
         "sizes        {} weights of {} bytes; {} trace values; {} boundary bytes a claim; {} inner bytes",
         inspection.weights,
-        inspection.weight_bytes,
+        inspection.size.weight_bytes,
         inspection.trace_values,
         inspection.boundary_bytes,
         inspection.inner_bytes
     )?;
     writeln!(
         out,
+        "a run        {} bytes of values; {} terms",
+        inspection.size.run_bytes, inspection.size.run_terms
+    )?;
+    writeln!(
+        out,
         "worst case   witness {} bytes, verdict about {} gas\n",
         inspection.worst_witness_bytes, inspection.worst_verdict_gas
     )?;
+    Ok(out)
+}
+
+/// The table of operators.
+fn operators(out: &mut String, inspection: &Inspection) -> Result<()> {
     writeln!(
         out,
         "{:>5} {:>5}  {:<10} {:<10} {:>6} {:>9} {:>9}  name",
@@ -155,7 +223,7 @@ fn inspect(arguments: &Inspect) -> Result<()> {
             operator.dims
         )?;
     }
-    writeln!(
+    write!(
         out,
         "\n{} operators in {} layers",
         inspection.operators.len(),
@@ -170,7 +238,9 @@ fn publish(arguments: &Publish) -> Result<()> {
         "a published model's shapes must be fixed in the file itself, so that workers compile the same plan: \
          export it with fixed shapes instead of using --shape or --bind"
     );
-    let (plan, bytes) = arguments.source.compile()?;
+    let (plan, bytes) = arguments.source.compile(None)?;
+    plan.check_publishable()
+        .with_context(|| format!("publish {}", arguments.source.file.display()))?;
     let header = plan.header()?;
     let call = IModelRegistry::publishCall {
         header: (&header).into(),
@@ -182,14 +252,13 @@ fn publish(arguments: &Publish) -> Result<()> {
     chain::block_on(async {
         let session = arguments.signing.open().await?;
         let inclusion = session.send(session.deployment.registry, U256::ZERO, &call).await?;
-        println!("{}", header.id(session.account()));
-        eprintln!(
+        output::note(format_args!(
             "published {} in transaction {} ({} gas)",
             name(&arguments.source.file),
             hex::encode_prefixed(inclusion.transaction),
             inclusion.gas_used
-        );
-        Ok(())
+        ));
+        output::line(header.id(session.account()))
     })
 }
 

@@ -14,7 +14,7 @@ use touchstone_chain::{
 };
 use touchstone_protocol::model::Io;
 
-use crate::{chain, tensors};
+use crate::{chain, output, tensors};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -82,11 +82,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             _ => None,
         });
         let number = number.context("the transaction has no request in its logs")?;
-        println!("{number}");
-        eprintln!(
+        output::note(format_args!(
             "requested in transaction {} ({} gas)",
             inclusion.transaction, inclusion.gas_used
-        );
-        Ok(())
+        ));
+        output::line(number)
     })
 }

@@ -6,12 +6,17 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use touchstone_engine::{Device, Engine as _, Keep, Options, Torch};
 
-use crate::{model::Source, tensors};
+use crate::{
+    model::{Limits, Source},
+    output, tensors,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    limits: Limits,
     /// Graph inputs in order: ONNX TensorProto (.pb) or NumPy (.npy) files
     #[arg(long = "input", value_name = "FILE", num_args = 1.., required = true)]
     inputs: Vec<PathBuf>,
@@ -27,7 +32,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let (plan, _) = arguments.source.compile()?;
+    let (plan, _) = arguments.source.compile(Some(&arguments.limits))?;
     let inputs = tensors::read_inputs(&arguments.inputs)?;
     let device: Device = arguments.device.parse()?;
     let engine = Torch::new(Options {
@@ -37,10 +42,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let run = engine.run(&Arc::new(plan), &inputs, Keep::Boundary)?;
     fs::create_dir_all(&arguments.output_dir)
         .with_context(|| format!("make the folder {}", arguments.output_dir.display()))?;
+    let path = |number| arguments.output_dir.join(format!("output_{number}.npy"));
     for (number, value) in run.outputs.iter().enumerate() {
-        let path = arguments.output_dir.join(format!("output_{number}.npy"));
-        tensors::write(&path, value)?;
-        println!("{}", path.display());
+        tensors::write(&path(number), value)?;
+    }
+    // Only now: a reader that has closed the pipe ends the command, and all outputs are there.
+    for number in 0..run.outputs.len() {
+        output::line(path(number).display())?;
     }
     Ok(())
 }

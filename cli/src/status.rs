@@ -14,7 +14,7 @@ use touchstone_chain::{
     event::Body,
 };
 
-use crate::chain;
+use crate::{chain, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -56,15 +56,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             ),
             false => None,
         };
-        println!("request       {} of model {}", arguments.request, request.model);
-        println!("execution     {}", execution(&request, head.timestamp));
-        println!(
-            "verification  {}",
-            verification(&request, claim.as_ref(), head.timestamp)
-        );
-        println!("settlement    {}", settlement(&request));
+        output::line(format_args!(
+            "request       {} of model {}\nexecution     {}\nverification  {}\nsettlement    {}",
+            arguments.request,
+            request.model,
+            execution(&request, head.timestamp),
+            verification(&request, claim.as_ref(), head.timestamp),
+            settlement(&request)
+        ))?;
         if arguments.timeline {
-            println!();
+            output::line("")?;
             timeline(&view, arguments, head.number).await?;
         }
         Ok(())
@@ -132,11 +133,11 @@ async fn timeline(view: &chain::View, arguments: &Arguments, head: u64) -> Resul
             if concerns(&event.body, arguments.request, &mut claims, &mut disputes)
                 && let Some(line) = describe(&event.body)
             {
-                println!(
+                output::line(format_args!(
                     "{}  {line}\n            tx {}",
                     block.timestamp,
                     hex::encode_prefixed(event.transaction)
-                );
+                ))?;
             }
         }
     }
