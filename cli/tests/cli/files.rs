@@ -1,41 +1,8 @@
-//! The binary as people use it: help, exit status, closed pipes, what is refused before anything is sent.
-#![allow(clippy::unwrap_used)]
+//! What needs no network.
 
-use std::{
-    fs,
-    io::pipe,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-};
+use std::{fs, io::pipe, path::Path};
 
-fn models() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
-}
-
-fn touchstone(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_touchstone"));
-    command.args(arguments).current_dir(models()).stdin(Stdio::null());
-    for name in ["TOUCHSTONE_RPC_URL", "TOUCHSTONE_MARKET", "TOUCHSTONE_KEY_FILE"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn output(arguments: &[&str]) -> Output {
-    touchstone(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// What a command says on standard error when nobody reads its output.
-fn with_closed_output(arguments: &[&str]) -> (Option<i32>, String) {
-    let (reader, writer) = pipe().unwrap();
-    drop(reader);
-    let output = touchstone(arguments).stdout(writer).output().unwrap();
-    (output.status.code(), text(&output.stderr))
-}
+use crate::{output, text, touchstone, with_closed_output};
 
 #[test]
 fn every_help_documents_the_exit_status() {
