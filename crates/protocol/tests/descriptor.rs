@@ -194,7 +194,10 @@ fn every_rule_has_its_refusal() {
     assert_eq!(norm.check(), Ok(()));
     for epsilon in [0, 0x007f_ffff, 0x7f80_0000, 0x7fc0_0000, 0x8000_0000, 0xb727_c5ac] {
         let error = refused(&norm, &|d| d.params[0] = epsilon);
-        assert_eq!(error, params(Code::BatchNorm, "epsilon is not a positive normal number"));
+        assert_eq!(
+            error,
+            params(Code::BatchNorm, "epsilon is not a positive normal number")
+        );
     }
     let mean = Descriptor {
         params: vec![2],

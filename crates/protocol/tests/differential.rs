@@ -10,17 +10,18 @@ use std::collections::BTreeMap;
 
 use support::evm::Chain;
 use support::families::{self, Case};
-use support::{Stage, Stream};
+use support::{Stage, Stream, cases};
 use touchstone_protocol::descriptor::{Code, Descriptor};
 use touchstone_protocol::witness::{Verdict, judge};
 
-/// Cases of each family with whole witnesses.
+/// Cases of each family with whole witnesses, unless `TOUCHSTONE_CASES` says otherwise.
 const CASES: u64 = 10_000;
 
-/// Runs a family's generator until there are `cases` cases; prints how they ended.
-fn run(name: &str, seed: u64, cases: u64, mut generate: impl FnMut(&mut Stream) -> Case) {
+/// Runs a family's generator until there are `usual` cases, or as many as asked for; prints how they ended.
+fn run(name: &str, seed: u64, usual: u64, mut generate: impl FnMut(&mut Stream) -> Case) {
     let mut chain = Chain::new();
     let mut stream = Stream(seed);
+    let cases = cases(usual);
     let mut count = 0;
     let mut ends: BTreeMap<String, u64> = BTreeMap::new();
     while count < cases {

@@ -12,8 +12,11 @@ use touchstone_protocol::descriptor::Code;
 use touchstone_protocol::enclosure::{LayerNormRow, SoftmaxRow, batch_norm, bounded};
 use touchstone_protocol::model::Profile;
 
-/// Cases a family.
-const CASES: usize = 12_000;
+/// Cases a family, unless `TOUCHSTONE_CASES` says otherwise.
+fn count() -> usize {
+    support::cases(12_000) as usize
+}
+
 const PROFILE: u64 = Profile::FAST.encode();
 
 /// The last bits of the envelope that contains `start`, on the way to larger or smaller numbers; and the first beyond.
@@ -141,7 +144,7 @@ fn bounded_functions_agree() {
         Code::Sigmoid,
         Code::Exp,
     ] {
-        for _ in 0..CASES / 6 {
+        for _ in 0..count() / 6 {
             let x = argument(&mut stream);
             let check = |y: u32| bounded(code, PROFILE, x, y);
             let centre = settle(estimate(code, value(x)), check);
@@ -204,7 +207,7 @@ fn softmax_rows_agree() {
     let mut stream = Stream(70);
     let (mut inside, mut all, mut most) = (0, 0, 0);
     let mut gas_at_512 = 0;
-    while all < CASES {
+    while all < count() {
         let n = lengths(&mut stream, 512);
         let row = row(&mut stream, n);
         let prepared = SoftmaxRow::new(PROFILE, &row);
@@ -251,7 +254,7 @@ fn layer_norms_agree() {
     let mut stream = Stream(78);
     let (mut inside, mut all, mut most) = (0, 0, 0);
     let mut gas_at_1024 = 0;
-    while all < CASES {
+    while all < count() {
         let n = lengths(&mut stream, 1024);
         let row = row(&mut stream, n);
         let eps = match stream.below(8) {
@@ -317,7 +320,7 @@ fn batch_norms_agree() {
     let mut harness = Harness::new("EnclosureHarness");
     let mut stream = Stream(0x7a);
     let (mut packed, mut cases) = (Vec::new(), Vec::new());
-    for _ in 0..CASES {
+    for _ in 0..count() {
         let mut operands: Vec<u32> = (0..6).map(|_| stream.number()).collect();
         operands[4] &= 0x7fff_ffff;
         operands[5] = 1e-5f32.to_bits();

@@ -162,8 +162,10 @@ fn softmax_sums() {
         .map(|i| if i < 40 { 0.3 } else { f32::NEG_INFINITY })
         .collect();
     softmax_ends("masked terms", &row, 7, 41.0, 0.004);
-    let row: Vec<f32> = (0..1000).map(|i| if i < 40 { 0.3 } else { -1e9 }).collect();
-    softmax_ends("masked terms", &row, 7, 41.0, 0.004);
+    for mask in [-1e9, 0.3 - 104.5] {
+        let row: Vec<f32> = (0..1000).map(|i| if i < 40 { 0.3 } else { mask }).collect();
+        softmax_ends("masked terms", &row, 7, 41.0, 0.004);
+    }
 }
 
 #[test]

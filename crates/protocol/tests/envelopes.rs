@@ -251,7 +251,7 @@ fn infinity_is_admitted_where_roundings_can_reach_it_and_not_below() {
     // For three terms the edge is a sum of three numbers, and is inside.
     assert!(sum(&[MAX - 2, half_place + 1, 0], infinity).inside && !sum(&[MAX - 2, half_place, 0], infinity).inside);
     // A product alone: k = 1.
-    assert!(contraction(&[(MAX, ONE)], &[], infinity).inside && !contraction(&[(MAX - 2, ONE)], &[], infinity).inside);
+    assert!(contraction(&[(MAX, ONE)], &[], infinity).inside && !contraction(&[(MAX - 1, ONE)], &[], infinity).inside);
     // Negative terms neither help nor hinder; each sign has its own infinity.
     let masked = [(MAX, 0x4000_0000 | MINUS), (ONE, ONE)];
     let y = |bits| contraction(&masked, &[], bits).inside;
@@ -259,6 +259,81 @@ fn infinity_is_admitted_where_roundings_can_reach_it_and_not_below() {
     let both = [(MAX, 0x4000_0000 | MINUS), (MAX, 0x4000_0000)];
     let y = |bits| contraction(&both, &[], bits).inside;
     assert!(y(infinity | MINUS) && y(infinity) && y(fp32::NAN) && y(0));
+}
+
+#[test]
+fn every_term_may_underflow_once_and_no_more() {
+    // Terms of zero: nothing is left of the bound but k·η, half a least subnormal for each product and each addend.
+    for (n, m) in [(1, 0), (2, 0), (3, 0), (0, 2), (3, 2), (40, 0), (40, 9), (100, 1)] {
+        let (products, values) = (vec![(0, 0); n], vec![0; m]);
+        let most = (n + m) as u32 / 2;
+        for sign in [0, MINUS] {
+            assert!(contraction(&products, &values, most | sign).inside, "{n} {m}");
+            assert!(!contraction(&products, &values, (most + 1) | sign).inside, "{n} {m}");
+        }
+        // Sums do not underflow; a mean does once, when it is divided.
+        let divisor = (n + m) as u64;
+        assert!(!sum(&vec![0; n + m], 1).inside);
+        assert!(mean(&vec![0; n + m], divisor, 0).inside && !mean(&vec![0; n + m], divisor, 1).inside);
+    }
+    // Of three halves of the least subnormal the rounding may go either way, by half and no more.
+    for (y, inside) in [(0, false), (1, true), (2, true), (3, false)] {
+        assert_eq!(mean(&[3], 2, y).inside, inside, "{y}");
+    }
+}
+
+/// Fp32 numbers that add up to `significand · 2^exponent − 2^-149`, exactly.
+fn all_but_the_least(significand: u64, exponent: u32) -> Vec<u32> {
+    let number = |significand: u64, exponent: i32| fp32::round(0, significand.into(), exponent, false);
+    let (high, low) = ((significand - 1) >> 25, (significand - 1) & 0x01ff_ffff);
+    let top = exponent as i32;
+    let mut parts = vec![number(high, top + 25), number(low >> 1, top + 1), number(low & 1, top)];
+    // 2^top − 2^-149 in runs of 24 ones.
+    let mut from = top;
+    while from > -149 {
+        let run = (from + 149).min(24);
+        parts.push(number((1 << run) - 1, from - run));
+        from -= run;
+    }
+    parts
+}
+
+#[test]
+fn underflow_counts_where_infinity_is_admitted() {
+    // Positive terms that miss (2^24 − k)·(2^128 − 2^103)/2^24 by 2η: only the k·η of their roundings reaches it.
+    let k = all_but_the_least(1 << 40, 79).len() as u64;
+    let parts = all_but_the_least(((1 << 25) - 1) * ((1 << 24) - k), 79);
+    assert_eq!(parts.len() as u64, k);
+    let products: Vec<(u32, u32)> = parts.iter().map(|x| (*x, ONE)).collect();
+    assert!(contraction(&products, &[], fp32::INFINITY).inside);
+    let (less, _) = negated(&products, &[]);
+    assert!(contraction(&less, &[], fp32::INFINITY | MINUS).inside);
+    // A sum has no such term, and one addition less.
+    let parts = all_but_the_least(((1 << 25) - 1) * ((1 << 24) - k + 1), 79);
+    assert!(!sum(&parts, fp32::INFINITY).inside);
+    let whole: Vec<u32> = parts.iter().copied().chain([1]).collect();
+    assert!(sum(&whole, fp32::INFINITY).inside);
+}
+
+#[test]
+fn the_overflow_of_a_mean_is_its_sums() {
+    let half_place = 0x7300_0000; // 2^103
+    let infinity = fp32::INFINITY;
+    // The first addition may round up: k = n − 1, whatever the divisor.
+    for divisor in [1, 3, 5] {
+        assert!(mean(&[MAX - 1, half_place + 1, half_place], divisor, infinity).inside);
+        assert!(!mean(&[MAX - 1, half_place], divisor, infinity).inside);
+        assert!(mean(&[MAX - 1, half_place + 1], divisor, infinity).inside);
+        assert!(
+            mean(
+                &[(MAX - 1) | MINUS, (half_place + 1) | MINUS],
+                divisor,
+                infinity | MINUS
+            )
+            .inside
+        );
+    }
+    assert!(mean(&[MAX], 1, MAX).inside && !mean(&[MAX], 1, infinity).inside);
 }
 
 #[test]

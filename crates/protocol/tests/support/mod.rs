@@ -13,6 +13,14 @@ use touchstone_protocol::model::Profile;
 use touchstone_protocol::tensor::TensorTree;
 use touchstone_protocol::witness::{Context, Source, WitnessBuilder, WitnessError};
 
+/// How many cases a family gets: as many as `usual`, or as `TOUCHSTONE_CASES` says.
+pub fn cases(usual: u64) -> u64 {
+    std::env::var("TOUCHSTONE_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(usual)
+}
+
 /// A fixed stream of numbers.
 #[derive(Clone)]
 pub struct Stream(pub u64);
