@@ -5,7 +5,7 @@
 //! - `tensors`: inputs from files, outputs to files.
 //! - `model`: `model inspect`, `model publish`.
 //! - `run`: a model on libtorch through its plan, no network.
-//! - `request`, `status`: a request on chain.
+//! - `request`, `status`: a request on chain; `withdraw`: what the market owes.
 //! - `chain`: what the commands that talk to a chain share.
 //! - `output`: what all of them print with.
 
@@ -19,6 +19,7 @@ mod request;
 mod run;
 mod status;
 mod tensors;
+mod withdraw;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,9 @@ enum Command {
     /// Say what became of a request
     #[command(after_help = EXIT_STATUS)]
     Status(status::Arguments),
+    /// Fetch what the market owes an account: fees, rewards, bonds that came back
+    #[command(after_help = EXIT_STATUS)]
+    Withdraw(withdraw::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Request(arguments) => request::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Withdraw(arguments) => withdraw::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

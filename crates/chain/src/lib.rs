@@ -10,7 +10,7 @@
 //!   [`tables`] programs keep more than orders;
 //! - [`signature`]: signing and recovering EIP-712 digests with node keys;
 //! - [`deploy`]: puts the contracts on a development network from their artifacts;
-//! - [`revert`]: custom errors by name.
+//! - [`revert`]: custom errors by name; [`withdraw`]: fetching credit.
 //!
 //! **Invariant:** nothing here subscribes, caches a nonce or trusts a range query: state comes from polling, by block hash.
 
@@ -27,6 +27,7 @@ mod sender;
 pub mod signature;
 pub mod store;
 pub mod tables;
+pub mod withdraw;
 
 pub use attempt::{AttemptState, Fees, classify};
 pub use error::ChainError;
