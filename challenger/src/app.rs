@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use touchstone_chain::{
     Block, ChainReader, Outbox, Sender,
     bindings::IMarket::{self, ClaimStatus},
+    withdraw::{self, Funds},
 };
 
 use crate::{
@@ -28,12 +29,14 @@ use crate::{
 
 /// Claims worked on at once; computing is one at a time all the same.
 const AT_ONCE: usize = 8;
-/// Work on one claim that takes longer is given up, and begun again later.
-const WORK_TIMEOUT: Duration = Duration::from_secs(120);
 /// First wait before trying again; it doubles up to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 /// Blocks after which an ended claim is forgotten.
 const KEEP_BLOCKS: u64 = 128;
+/// Blocks over which it is measured how long they take.
+const MEASURED_BLOCKS: u64 = 16;
+/// How often it is said how far the chain is read.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 enum Done {
     Examined(B256, Box<Progress>),
@@ -46,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) poll: Duration,
     pub(crate) max_exposure: U256,
     pub(crate) max_disputes: u32,
+    pub(crate) bits_per_day: u32,
+    pub(crate) withdraw_below: U256,
     pub(crate) reader: ChainReader,
     pub(crate) terms: Terms,
     pub(crate) store: Store,
@@ -59,6 +64,12 @@ pub(crate) struct App {
     outbox: Outbox,
     claims: BTreeMap<B256, Tracked>,
     tasks: JoinSet<Done>,
+    /// The newest block seen.
+    head: Option<Block>,
+    /// Seconds from one block to the next.
+    block_seconds: u64,
+    /// When it was last said how far the chain is read.
+    said: Option<Instant>,
 }
 
 impl App {
@@ -69,6 +80,9 @@ impl App {
             outbox,
             claims: BTreeMap::new(),
             tasks: JoinSet::new(),
+            head: None,
+            block_seconds: 0,
+            said: None,
         }
     }
 
@@ -80,7 +94,12 @@ impl App {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(done) = self.tasks.join_next() => match done {
-                    Ok(done) => self.done(done),
+                    Ok(done) => {
+                        self.done(done);
+                        if let Some(head) = self.head.clone() {
+                            self.examine(&head);
+                        }
+                    }
                     Err(error) => tracing::error!(%error, "work ended badly"),
                 },
                 _ = ticks.tick() => {
@@ -98,6 +117,7 @@ impl App {
 
     async fn tick(&mut self) -> anyhow::Result<()> {
         let head = self.parts.reader.head().await?;
+        self.measure(&head).await?;
         if let Some(sender) = &self.parts.sender {
             match sender.step(&self.outbox, head.timestamp).await {
                 Ok(ended) => ended
@@ -110,8 +130,48 @@ impl App {
         self.refresh(&head).await?;
         self.examine(&head);
         self.dispute(&head).await;
-        if !reached? {
-            tracing::debug!("catching up with the chain");
+        self.withdraw(&head).await?;
+        if !reached? && self.said.is_none_or(|said| said.elapsed() > SAY_EVERY) {
+            self.said = Some(Instant::now());
+            let block = self.parts.store.select_cursor()?.map_or(0, |cursor| cursor.number);
+            tracing::info!(
+                block,
+                head = head.number,
+                "catching up with the chain; claims are looked at as they are read"
+            );
+        }
+        Ok(())
+    }
+
+    /// Keeps the newest block, and how long blocks take.
+    async fn measure(&mut self, head: &Block) -> anyhow::Result<()> {
+        if self.head.as_ref().is_some_and(|known| known.number == head.number) {
+            return Ok(());
+        }
+        let since = head.number.saturating_sub(MEASURED_BLOCKS);
+        if let Some(earlier) = self.parts.reader.block_at(since).await?
+            && earlier.number < head.number
+        {
+            let seconds = head.timestamp.saturating_sub(earlier.timestamp);
+            self.block_seconds = seconds.div_ceil(head.number - earlier.number);
+        }
+        self.head = Some(head.clone());
+        Ok(())
+    }
+
+    /// Fetches our credit when we may need it.
+    async fn withdraw(&self, head: &Block) -> anyhow::Result<()> {
+        let Some(sender) = &self.parts.sender else {
+            return Ok(());
+        };
+        let (reader, market) = (&self.parts.reader, self.parts.terms.deployment.market);
+        let funds = Funds::read(reader, market, sender.address(), head).await?;
+        if funds.worth_fetching(self.parts.withdraw_below)
+            && self
+                .outbox
+                .insert_move(withdraw::order(market, sender.address(), head), head.number)?
+        {
+            tracing::info!(credit = %funds.credit, balance = %funds.balance, "credit withdrawn");
         }
         Ok(())
     }
@@ -131,7 +191,7 @@ impl App {
             match (open, row.ended) {
                 (false, None) => self.parts.store.update_claim_ended(claim, Some(head.number))?,
                 (true, Some(_)) => self.parts.store.update_claim_ended(claim, None)?,
-                (false, Some(since)) if head.number > since + KEEP_BLOCKS => {
+                (false, Some(since)) if is_done_with(since, head.number, self.claims.get(&claim)) => {
                     self.parts.store.delete_claim(claim)?;
                     self.claims.remove(&claim);
                     continue;
@@ -172,15 +232,7 @@ impl App {
             let (tools, row, progress) = (self.parts.tools.clone(), tracked.row.clone(), tracked.progress.clone());
             self.tasks.spawn(async move {
                 let claim = row.claim;
-                let kept = progress.clone();
-                let done = tokio::time::timeout(WORK_TIMEOUT, tools.examine(row, progress)).await;
-                let given_up = |_| Progress {
-                    verdict: Some(Verdict::Unverifiable {
-                        why: "took too long".into(),
-                    }),
-                    ..kept
-                };
-                Done::Examined(claim, Box::new(done.unwrap_or_else(given_up)))
+                Done::Examined(claim, Box::new(tools.examine(row, progress).await))
             });
         }
     }
@@ -192,10 +244,12 @@ impl App {
                     return;
                 };
                 tracked.busy = false;
-                tracked.next_try = Instant::now() + tracked.wait;
-                tracked.wait = (2 * tracked.wait).min(RETRY.1);
                 tracked.progress = *progress;
-                tracked.say_verdict();
+                if tracked.progress.verdict.is_some() {
+                    tracked.next_try = Instant::now() + tracked.wait;
+                    tracked.wait = (2 * tracked.wait).min(RETRY.1);
+                    tracked.say_verdict();
+                }
             }
             Done::Opened(claim, layer, root, result) => {
                 let Some(tracked) = self.claims.get_mut(&claim) else {
@@ -271,7 +325,15 @@ impl App {
         let seen = self
             .parts
             .terms
-            .see(&self.parts.reader, &self.parts.store, head, dispute, claim, &suspects)
+            .see(
+                &self.parts.reader,
+                &self.parts.store,
+                head,
+                dispute,
+                claim,
+                &suspects,
+                self.block_seconds,
+            )
             .await?;
         tracked.disputed = matches!(seen.view.stage, Stage::Live(_) | Stage::Moot);
         // Layers that stand are looked into, again while their values are awaited.
@@ -283,8 +345,7 @@ impl App {
                 let (tools, progress, known) = (self.parts.tools.clone(), tracked.progress.clone(), known.cloned());
                 let (layer, root) = (*layer, *root);
                 self.tasks.spawn(async move {
-                    let done = tokio::time::timeout(WORK_TIMEOUT, tools.open(progress, layer, root, known)).await;
-                    let result = done.unwrap_or_else(|_| Err(GatherError::Task("took too long".into())));
+                    let result = tools.open(progress, layer, root, known).await;
                     Done::Opened(claim, layer, root, result.map(Box::new))
                 });
             }
@@ -338,6 +399,12 @@ impl App {
         }
         let mut value = U256::ZERO;
         if opens {
+            let by_bits = tracked.by_bits();
+            if by_bits && self.parts.store.count_concessions(tracked.row.worker)? > tracked.progress.concessions {
+                // It was right since then: judged again, its bits count for less.
+                tracked.progress.verdict = None;
+                return Ok(());
+            }
             let call = IMarket::bondForCall {
                 baseFee: U256::from(head.base_fee),
             };
@@ -352,12 +419,23 @@ impl App {
                 }
                 return Ok(());
             }
+            if by_bits
+                && !self
+                    .parts
+                    .store
+                    .take_bits(found.claim, head.timestamp, self.parts.bits_per_day)?
+            {
+                if new {
+                    tracing::warn!(claim = %found.claim, "claim is not disputed: nothing but bits is held against it, and the day's disputes on bits are spent");
+                }
+                return Ok(());
+            }
             // The base fee may rise until it is mined; what is too much comes back as credit.
             value = bond + bond / U256::from(4);
         }
-        if action == Action::Concede && tracked.stranger() {
-            tracing::info!(worker = %tracked.row.worker, claim = %found.claim, "worker runs another engine, rightly: its bits no longer count");
-            self.parts.store.insert_stranger(tracked.row.worker, found.claim)?;
+        if action == Action::Concede && tracked.was_right() {
+            tracing::info!(worker = %tracked.row.worker, claim = %found.claim, "worker was right with other bits: they count for less from now on");
+            self.parts.store.insert_concession(tracked.row.worker, found.claim)?;
         }
         let order = act::order(
             &self.parts.terms,
@@ -375,10 +453,48 @@ impl App {
     }
 }
 
+/// Whether a claim that was seen to have ended in block `since` may be forgotten. Not before we have looked for a dispute of ours on it: while one is
+/// live or moot there is a bond in it to fetch, however long ago the claim ended.
+fn is_done_with(since: u64, head: u64, known: Option<&Tracked>) -> bool {
+    head > since + KEEP_BLOCKS && known.is_some_and(|known| !known.disputed)
+}
+
 /// A claim's dispute and our move in it.
 pub(crate) struct Considered {
     pub(crate) claim: B256,
     pub(crate) dispute: B256,
     pub(crate) seen: crate::view::Seen,
     pub(crate) action: Option<Action>,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Address;
+
+    use super::*;
+    use crate::record::ClaimRow;
+
+    #[test]
+    fn a_claim_with_a_bond_of_ours_in_it_is_never_forgotten() {
+        let row = ClaimRow {
+            claim: B256::ZERO,
+            request: U256::ZERO,
+            attempt: 1,
+            worker: Address::ZERO,
+            node: Address::ZERO,
+            outputs: B256::ZERO,
+            trace_root: B256::ZERO,
+            output_data: Default::default(),
+            window_end: 0,
+            ended: Some(1),
+        };
+        // Just read from the store, after a restart: whether there is a dispute was not asked yet.
+        let mut tracked = Tracked::new(row, false, RETRY.0);
+        let late = 1 + KEEP_BLOCKS + 1;
+        assert!(!is_done_with(1, late, None));
+        assert!(!is_done_with(1, late, Some(&tracked)));
+        tracked.disputed = false;
+        assert!(is_done_with(1, late, Some(&tracked)));
+        assert!(!is_done_with(1, late - 1, Some(&tracked)));
+    }
 }

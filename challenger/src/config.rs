@@ -104,10 +104,21 @@ pub struct Options {
     /// Threads of one libtorch operator, and of judging an opened layer
     #[arg(long, env = "TOUCHSTONE_CHALLENGER_THREADS")]
     pub threads: Option<u16>,
-    /// When a layer that no engine of ours gives bit for bit is asked for on that ground alone; a worker with another engine costs a
-    /// quarter of one bond, once. `all` (the default) needs libtorch among our engines, else it is `most`
+    /// When a layer that no engine of ours gives bit for bit is asked for on that ground alone. Each time the worker turns out right we concede,
+    /// which burns a quarter of the bond and pays the worker's gas; it then counts for less with this worker: `all`, `most`, `off`. `all` (the
+    /// default) needs libtorch among our engines, else it is `most`
     #[arg(long, env = "TOUCHSTONE_CHALLENGER_BITS", value_enum)]
     pub bits: Option<Bits>,
+    /// The most disputes opened in a day on the ground of bits alone, over all workers [default: 8]
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_BITS_PER_DAY", value_name = "NUMBER")]
+    pub bits_per_day: Option<u32>,
+    /// The node hands our transactions to block builders unseen: a dispute is then opened and won in one transaction. In a public mempool the
+    /// evidence could be copied, so it is shown only after the dispute is open
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_PRIVATE_RELAY", num_args = 0..=1, default_missing_value = "true")]
+    pub private_relay: Option<bool>,
+    /// Credit in the market, which is what disputes bring, is withdrawn when the balance is below this, in wei [default: half an ether]
+    #[arg(long, env = "TOUCHSTONE_CHALLENGER_WITHDRAW_BELOW", value_name = "WEI")]
+    pub withdraw_below_wei: Option<String>,
     /// First block to look at: that of the market, or earlier
     #[arg(long, env = "TOUCHSTONE_CHALLENGER_FROM_BLOCK", value_name = "NUMBER")]
     pub from_block: Option<u64>,
@@ -150,6 +161,12 @@ pub struct Config {
     pub threads: u16,
     /// When a layer is suspect.
     pub tolerance: Tolerance,
+    /// The most disputes opened in a day on bits alone.
+    pub bits_per_day: u32,
+    /// Whether transactions are seen by nobody before they are mined.
+    pub private_relay: bool,
+    /// Credit is withdrawn when the balance is below this.
+    pub withdraw_below: U256,
     /// First block to look at.
     pub from_block: u64,
     /// Interval of polling the chain.
@@ -167,6 +184,10 @@ const DEFAULT_TIMEOUT_MS: u64 = 5_000;
 /// One ether: ten times the usual bond and more.
 const DEFAULT_EXPOSURE_WEI: u64 = 1_000_000_000_000_000_000;
 const DEFAULT_DISPUTES: u32 = 16;
+/// Each may cost a quarter of a bond and the worker's gas.
+const DEFAULT_BITS_PER_DAY: u32 = 8;
+/// Some bonds of the usual size.
+const DEFAULT_WITHDRAW_BELOW_WEI: u64 = 500_000_000_000_000_000;
 const KEY_VARIABLE: &str = "TOUCHSTONE_CHALLENGER_KEY";
 
 impl Config {
@@ -208,12 +229,20 @@ impl Config {
             (100..=120_000).contains(&timeout_ms),
             "timeout_ms is {timeout_ms}, must be 100 to 120000"
         );
-        let max_exposure = match flags.max_exposure_wei.or(file.max_exposure_wei) {
-            Some(text) => {
-                U256::from_str(&text).with_context(|| format!("max_exposure_wei is {text}, must be a number of wei"))?
-            }
-            None => U256::from(DEFAULT_EXPOSURE_WEI),
+        let wei = |name: &str, text: Option<String>, default: u64| match text {
+            Some(text) => U256::from_str(&text).with_context(|| format!("{name} is {text}, must be a number of wei")),
+            None => Ok(U256::from(default)),
         };
+        let max_exposure = wei(
+            "max_exposure_wei",
+            flags.max_exposure_wei.or(file.max_exposure_wei),
+            DEFAULT_EXPOSURE_WEI,
+        )?;
+        let withdraw_below = wei(
+            "withdraw_below_wei",
+            flags.withdraw_below_wei.or(file.withdraw_below_wei),
+            DEFAULT_WITHDRAW_BELOW_WEI,
+        )?;
         let ca = flags.coordinator_ca.or(file.coordinator_ca);
         let allow_plaintext = flags.allow_plaintext.or(file.allow_plaintext).unwrap_or(false);
         let coordinator = match flags.coordinator.or(file.coordinator) {
@@ -244,6 +273,9 @@ impl Config {
                 bits,
                 ..Tolerance::USUAL
             },
+            bits_per_day: flags.bits_per_day.or(file.bits_per_day).unwrap_or(DEFAULT_BITS_PER_DAY),
+            private_relay: flags.private_relay.or(file.private_relay).unwrap_or(false),
+            withdraw_below,
             from_block: flags.from_block.or(file.from_block).unwrap_or(0),
             poll: Duration::from_millis(poll_ms),
             max_exposure,

@@ -141,7 +141,7 @@ pub async fn run_with(
         tolerance: config.tolerance,
         threads: NonZero::new(config.threads.into()).unwrap_or(NonZero::<usize>::MIN),
         patience: 2 * config.timeout,
-        computing: Semaphore::new(1),
+        computing: Arc::new(Semaphore::new(1)),
     };
     let follower = Follower {
         reader: reader.clone(),
@@ -155,11 +155,14 @@ pub async fn run_with(
         poll: config.poll,
         max_exposure: config.max_exposure,
         max_disputes: config.max_disputes,
+        bits_per_day: config.bits_per_day,
+        withdraw_below: config.withdraw_below,
         reader,
         terms: Terms {
             chain_id,
             deployment,
             parameters,
+            private_relay: config.private_relay,
         },
         store,
         follower,

@@ -4,12 +4,16 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use alloy_primitives::B256;
 use touchstone_service::files::{FileCache, FileError, Source};
 
 use crate::{model::Model, record::ModelRow};
+
+/// For one try at fetching a model file.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Why a model is not at hand.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +69,12 @@ impl Library {
         if let Some(known) = self.find(asked.model) {
             return known;
         }
-        let bytes = self.files.get(asked.digest, self.source.as_ref()).await?;
+        // What has come is kept, so it goes on there the next time; other models have their turn in between.
+        let file = tokio::time::timeout(FETCH_TIMEOUT, self.files.get(asked.digest, self.source.as_ref()));
+        let bytes = file.await.map_err(|_| FileError::Unavailable {
+            digest: asked.digest,
+            what: format!("not all of it within {FETCH_TIMEOUT:?}"),
+        })??;
         let row = asked.clone();
         let made = tokio::task::spawn_blocking(move || {
             let model = Model::compile(&bytes, row.profile, row.publisher).map_err(|error| error.to_string())?;

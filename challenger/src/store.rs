@@ -32,10 +32,13 @@ const LAYERS: Table = TableDefinition::new("layers");
 const VALUES: Table = TableDefinition::new("values");
 /// Dispute, node → the node's revealed descendants.
 const CHILDREN: Table = TableDefinition::new("children");
-/// Worker → claim by which it was found to run another engine, rightly.
-const STRANGERS: Table = TableDefinition::new("strangers");
+/// Worker, claim → nothing: we conceded that the claim was right, though its bits were not ours.
+const CONCESSIONS: Table = TableDefinition::new("concessions");
+/// Claim → chain time at which we disputed it on the ground of bits alone.
+const BITS: Table = TableDefinition::new("bits");
 
 const CURSOR: &[u8] = b"cursor";
+const DAY: u64 = 86_400;
 
 /// Whose store it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +87,17 @@ impl Store {
     /// The folder cannot be used, another process has it open, or it belongs to another identity.
     pub fn open(folder: &Path, identity: &Identity) -> Result<Self, StoreError> {
         let tables = [
-            BLOCKS, MODELS, REQUESTS, CLAIMS, TRACES, LAYERS, VALUES, CHILDREN, STRANGERS, ORDERS,
+            BLOCKS,
+            MODELS,
+            REQUESTS,
+            CLAIMS,
+            TRACES,
+            LAYERS,
+            VALUES,
+            CHILDREN,
+            CONCESSIONS,
+            BITS,
+            ORDERS,
         ];
         Ok(Self(Tables::open(&folder.join("challenger.redb"), &tables, identity)?))
     }
@@ -201,18 +214,39 @@ impl Store {
         self.0.get(CHILDREN, &pair(&dispute, &node))
     }
 
-    /// Workers that were found to run another engine, rightly.
-    pub fn select_strangers(&self) -> Result<Vec<Address>, StoreError> {
-        let rows = self.0.rows(STRANGERS)?;
+    /// How many claims of a worker were right, though its bits were not ours.
+    pub fn count_concessions(&self, worker: Address) -> Result<usize, StoreError> {
+        let rows = self.0.rows(CONCESSIONS)?;
         Ok(rows
             .iter()
-            .filter_map(|(worker, _)| Address::try_from(worker.as_slice()).ok())
-            .collect())
+            .filter(|(key, _)| key.starts_with(worker.as_slice()))
+            .count())
     }
 
-    /// Remembers such a worker.
-    pub fn insert_stranger(&self, worker: Address, claim: B256) -> Result<(), StoreError> {
-        self.0.put(STRANGERS, worker.as_slice(), &claim)
+    /// Remembers such a claim, once.
+    pub fn insert_concession(&self, worker: Address, claim: B256) -> Result<(), StoreError> {
+        let key = [worker.as_slice(), claim.as_slice()].concat();
+        self.0.put(CONCESSIONS, &key, &())
+    }
+
+    /// Takes one of the `most` disputes on bits alone that a day has, for a claim; one that has its own keeps it. Times are the chain's.
+    pub fn take_bits(&self, claim: B256, now: u64, most: u32) -> Result<bool, StoreError> {
+        self.0.write(|changes| {
+            if changes.get::<u64>(BITS, claim.as_slice())?.is_some() {
+                return Ok(true);
+            }
+            let mut taken = 0;
+            changes.retain(BITS, |_, row| {
+                let today = serde_json::from_slice::<u64>(row).is_ok_and(|at| at.saturating_add(DAY) > now);
+                taken += u32::from(today);
+                today
+            })?;
+            if taken >= most {
+                return Ok(false);
+            }
+            changes.put(BITS, claim.as_slice(), &now)?;
+            Ok(true)
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! What to do next in a dispute, from what the chain says and what we know: a pure function, tested by tables.
 //!
 //! ```text
-//! not opened ── evidence at hand ──► open and convict
-//!            └─ a layer is suspect, or data is withheld ──► open
+//! not opened ── an element is wrong, a layer is suspect, or data is withheld ──► open
+//!            └─ the same with evidence at hand, by a private relay ──► open and convict
 //! open ── evidence ──► convict          (any phase)
 //!      ── right after all ──► concede   (any phase)
 //!      ── suspect layer ──► layer ──► (worker answers) ──► its values judged: convict, or the next suspect, or concede
@@ -11,6 +11,9 @@
 //! ```
 //!
 //! Nothing is remembered between calls: whoever was restarted goes on where the chain stands.
+//!
+//! Evidence is not shown before a dispute is open: a conviction in a public mempool can be copied into a dispute of somebody else's, and whoever has
+//! none then has nothing that is refunded (docs/decisions/0009). Giving up waits for the last moment, since an examination may end first.
 //!
 //! Without data the comparison is of hashes, so it finds the right value only where an engine of ours gives the worker's bits up
 //! to there, and the element pointed at is a guess ([`crate::model::telling_element`]): the worker has to open one element, and
@@ -24,6 +27,9 @@ use touchstone_protocol::{
     dispute::{Phase, Position, Side, Tree},
     merkle::MerkleTree,
 };
+
+/// Blocks within which a move is mined.
+const BLOCKS_TO_MINE: u64 = 2;
 
 /// One element of one operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +142,7 @@ pub enum Stage {
     Over,
 }
 
-/// What the chain says about a claim and our dispute on it.
+/// What the chain says about a claim and our dispute on it, and the rules we play by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisputeView {
     /// Whether the claim is open.
@@ -153,6 +159,10 @@ pub struct DisputeView {
     pub extension: u64,
     /// The most turns the worker can be given.
     pub max_turns: u16,
+    /// Seconds from one block to the next.
+    pub block_seconds: u64,
+    /// Whether transactions go to somebody who shows them to nobody before they are mined.
+    pub private_relay: bool,
 }
 
 /// A move.
@@ -160,7 +170,7 @@ pub struct DisputeView {
 pub enum Action {
     /// Opens a dispute.
     Open,
-    /// Opens one and convicts in the same transaction.
+    /// Opens one and convicts in the same transaction: by a private relay alone.
     OpenAndConvict(At),
     /// Proves an element wrong.
     Convict(At),
@@ -200,7 +210,7 @@ fn opening(view: &DisputeView, knowledge: &Knowledge, now: u64) -> Option<Action
     }
     match (&knowledge.charge, evidence(view, knowledge)) {
         (Charge::Nothing | Charge::Undecided, _) => None,
-        (_, Some(at)) => Some(Action::OpenAndConvict(at)),
+        (_, Some(at)) if view.private_relay => Some(Action::OpenAndConvict(at)),
         (Charge::Layers(layers), None)
             if layers
                 .iter()
@@ -208,7 +218,7 @@ fn opening(view: &DisputeView, knowledge: &Knowledge, now: u64) -> Option<Action
         {
             None
         }
-        (Charge::Element(_) | Charge::Layers(_) | Charge::Withheld, None) => Some(Action::Open),
+        (Charge::Element(_) | Charge::Layers(_) | Charge::Withheld, _) => Some(Action::Open),
     }
 }
 
@@ -268,9 +278,14 @@ fn playing(view: &DisputeView, live: &Live, knowledge: &Knowledge, now: u64) -> 
             }
         }
     };
-    // A lost dispute costs more than a conceded one.
-    let late = turn == Side::Challenger && now + view.extension >= live.deadline;
+    // A lost dispute costs more than a conceded one. Until it has to be mined, what we wait for may still come: after a restart the verdict itself.
+    let late = turn == Side::Challenger && now + last_moment(view) >= live.deadline;
     chosen.or(late.then_some(Action::Concede))
+}
+
+/// How long before a deadline a move has to be sent: about two blocks, and never more than half of the shortest turn.
+fn last_moment(view: &DisputeView) -> u64 {
+    (BLOCKS_TO_MINE * view.block_seconds).min(view.extension / 2)
 }
 
 /// Our turn.

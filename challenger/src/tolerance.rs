@@ -12,11 +12,10 @@
 //!   `honest_distances` prints the greatest honest distances beside these constants;
 //! - [`Bits`] says that bits count, and they differ. An engine of ours that gives most of the claim's layers bit for bit is the worker's, and
 //!   where its bits differ something else did ([`Bits::Most`]). A worker none of whose layers come out the same either runs another
-//!   engine or lies a little everywhere: its layers are asked for once ([`Bits::All`]), and when all of them were right it is known
-//!   as a stranger, and only distances count from then on.
+//!   engine or lies a little everywhere: its layers are asked for ([`Bits::All`]).
 //!
-//! Only the judge convicts. A suspect layer that turns out right costs us a quarter of the bond, so these rules are made to be
-//! wrong rarely, and on the side of asking.
+//! Only the judge convicts. A suspect layer that turns out right costs us a quarter of the bond, burned, and the worker's gas. So for each time that we
+//! had to concede to a worker, bits count for less with it: `All`, `Most`, `Off`; and a day has room for a number of disputes on bits alone.
 
 use std::cmp::Ordering;
 
@@ -33,7 +32,7 @@ pub enum Bits {
     Off,
     /// When an engine of ours gives most layers of the claim.
     Most,
-    /// Always, until the worker is known to run another engine.
+    /// Always.
     All,
 }
 
@@ -59,12 +58,13 @@ impl Tolerance {
         bits: Bits::Most,
     };
 
-    /// The same, for a worker that was asked for all its layers and was right.
-    pub fn for_stranger(self) -> Self {
-        Self {
-            bits: if self.bits == Bits::All { Bits::Most } else { self.bits },
-            ..self
-        }
+    /// The same, for a worker whose bits differed and who was right so many times.
+    pub fn after_concessions(self, concessions: usize) -> Self {
+        let bits = (0..concessions).fold(self.bits, |bits, _| match bits {
+            Bits::All => Bits::Most,
+            Bits::Most | Bits::Off => Bits::Off,
+        });
+        Self { bits, ..self }
     }
 }
 
@@ -219,11 +219,38 @@ mod tests {
             .map(|suspect| (suspect.layer, suspect.by_bits))
             .collect();
         assert_eq!(found, [(2, false), (0, true), (1, true), (4, true)]);
-        let found = suspects(&looks, &all.for_stranger());
+        let found = suspects(&looks, &all.after_concessions(1));
         assert_eq!(
             found.iter().map(|suspect| suspect.layer).collect::<Vec<_>>(),
             [2],
-            "a stranger's bits do not count"
+            "the bits of a worker of another engine do not count"
         );
+    }
+
+    #[test]
+    fn a_worker_that_was_right_is_asked_for_less_each_time() {
+        let bits = |start, concessions| {
+            let tolerance = Tolerance {
+                bits: start,
+                ..Tolerance::USUAL
+            };
+            tolerance.after_concessions(concessions).bits
+        };
+        assert_eq!(
+            [0, 1, 2, 9].map(|n| bits(Bits::All, n)),
+            [Bits::All, Bits::Most, Bits::Off, Bits::Off]
+        );
+        assert_eq!(
+            [0, 1, 2].map(|n| bits(Bits::Most, n)),
+            [Bits::Most, Bits::Off, Bits::Off]
+        );
+        // One layer of other bits among many that are ours: suspect by `Most`, and no longer after one concession.
+        let looks: Vec<Look> = (0..9).map(|layer| look(layer, &[layer != 4], 0.001, None)).collect();
+        let most = Tolerance {
+            bits: Bits::All,
+            ..Tolerance::USUAL
+        };
+        let suspected = |concessions| suspects(&looks, &most.after_concessions(concessions)).len();
+        assert_eq!([0, 1, 2].map(suspected), [1, 1, 0]);
     }
 }

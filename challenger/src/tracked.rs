@@ -48,10 +48,15 @@ impl Tracked {
         }
     }
 
-    /// Whether the worker's layers differed from ours by bits alone, and all that it opened were right.
-    pub(crate) fn stranger(&self) -> bool {
+    /// Whether nothing but bits is held against the claim.
+    pub(crate) fn by_bits(&self) -> bool {
+        matches!(&self.progress.verdict, Some(Verdict::Suspect(suspects)) if suspects.iter().all(|suspect| suspect.by_bits))
+    }
+
+    /// Whether bits were held against the claim, and all layers that the worker opened were right.
+    pub(crate) fn was_right(&self) -> bool {
         let by_bits = match &self.progress.verdict {
-            Some(Verdict::Suspect(suspects)) => suspects.iter().all(|suspect| suspect.by_bits),
+            Some(Verdict::Suspect(suspects)) => suspects.iter().any(|suspect| suspect.by_bits),
             _ => false,
         };
         by_bits && !self.layers.is_empty() && self.layers.values().all(|opened| opened.finding == Finding::Inside)

@@ -36,6 +36,8 @@ pub(crate) struct Terms {
     pub(crate) chain_id: u64,
     pub(crate) deployment: Deployment,
     pub(crate) parameters: IMarket::Parameters,
+    /// Whether transactions are seen by nobody before they are mined.
+    pub(crate) private_relay: bool,
 }
 
 /// A dispute of ours, or the place where it would be.
@@ -58,6 +60,7 @@ impl Terms {
         dispute: B256,
         claim: B256,
         layers: &[u32],
+        block_seconds: u64,
     ) -> Result<Seen, ViewError> {
         let disputes = self.deployment.disputes;
         let status = reader
@@ -108,6 +111,8 @@ impl Terms {
             clock: p.clockSeconds,
             extension: p.extensionSeconds,
             max_turns: p.maxTurns,
+            block_seconds,
+            private_relay: self.private_relay,
         };
         Ok(Seen {
             view,

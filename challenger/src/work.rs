@@ -18,9 +18,6 @@ use crate::{
     verdict::{self, Apart, Verdict},
 };
 
-/// Workers that we pay to get to know. Then bits alone are no reason any more, so that nobody can make us pay for ever by new names.
-const MOST_STRANGERS: usize = 8;
-
 /// What all work needs.
 pub(crate) struct Tools {
     pub(crate) store: Store,
@@ -31,8 +28,9 @@ pub(crate) struct Tools {
     pub(crate) threads: NonZero<usize>,
     /// For one try at getting a claim's or a layer's values. What came in it is kept, so whoever drips them gains nothing.
     pub(crate) patience: Duration,
-    /// Computing takes all there is, so one claim computes at a time; waiting for answers goes on side by side.
-    pub(crate) computing: Semaphore,
+    /// Computing takes all there is, so one claim computes at a time; waiting for answers goes on side by side. A permit goes with the thread
+    /// that computes: it is given back when the thread is done, whoever still waits for it.
+    pub(crate) computing: Arc<Semaphore>,
 }
 
 /// How far the work on a claim has come.
@@ -44,6 +42,9 @@ pub(crate) struct Progress {
     pub(crate) outputs: Option<Apart>,
     /// The worker's boundary values.
     pub(crate) trace: Option<Arc<Trace>>,
+    /// How often we had conceded to the worker when it was judged.
+    pub(crate) concessions: usize,
+    /// `None` as long as there is a next piece of work and nothing that stops it.
     pub(crate) verdict: Option<Verdict>,
 }
 
@@ -67,11 +68,15 @@ impl Tools {
         job: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, GatherError> {
         let failed = |error: &dyn std::fmt::Display| GatherError::Task(error.to_string());
-        let _alone = self.computing.acquire().await.map_err(|error| failed(&error))?;
+        let alone = self.computing.clone().acquire_owned().await;
+        let alone = alone.map_err(|error| failed(&error))?;
         let tools = self.clone();
-        tokio::task::spawn_blocking(move || job(&tools))
-            .await
-            .map_err(|error| failed(&error))
+        let computed = tokio::task::spawn_blocking(move || {
+            let done = job(&tools);
+            drop(alone);
+            done
+        });
+        computed.await.map_err(|error| failed(&error))
     }
 
     async fn hurry<T>(&self, values: impl Future<Output = Result<T, GatherError>>) -> Result<T, GatherError> {
@@ -84,79 +89,68 @@ impl Tools {
             .unwrap_or(Err(late.into()))
     }
 
-    /// What is tolerated of a worker.
-    fn tolerance_for(&self, worker: Address) -> Result<Tolerance, StoreError> {
-        let strangers = self.store.select_strangers()?;
-        let known = strangers.contains(&worker) || strangers.len() >= MOST_STRANGERS;
-        Ok(if known {
-            self.tolerance.for_stranger()
-        } else {
-            self.tolerance
-        })
+    /// What is tolerated of a worker, and after how many concessions to it.
+    fn tolerance_for(&self, worker: Address) -> Result<(Tolerance, usize), StoreError> {
+        let concessions = self.store.count_concessions(worker)?;
+        Ok((self.tolerance.after_concessions(concessions), concessions))
     }
 
     fn engines(&self) -> Vec<&dyn Engine> {
         self.engines.iter().map(|engine| &**engine).collect()
     }
 
-    /// Takes the work on a claim as far as it goes now.
+    /// Does the next piece of work on a claim. Each is given back by itself, so that what is slow, waits for its turn or fails later costs
+    /// nothing that was made before.
     pub(crate) async fn examine(self: Arc<Self>, claim: ClaimRow, mut progress: Progress) -> Progress {
-        let verdict = match self.advance(claim, &mut progress).await {
+        progress.verdict = match self.advance(claim, &mut progress).await {
             Ok(verdict) => verdict,
             Err(GatherError::Library(error @ LibraryError::Foreign { .. })) => {
-                Verdict::Foreign { why: error.to_string() }
+                Some(Verdict::Foreign { why: error.to_string() })
             }
-            Err(error) => Verdict::Unverifiable { why: error.to_string() },
+            Err(error) => Some(Verdict::Unverifiable { why: error.to_string() }),
         };
-        progress.verdict = Some(verdict);
         progress
     }
 
-    async fn advance(self: &Arc<Self>, claim: ClaimRow, progress: &mut Progress) -> Result<Verdict, GatherError> {
-        let subject = match &progress.subject {
-            Some(subject) => subject.clone(),
-            None => Arc::new(Subject::gather(&self.store, &self.library, claim).await?),
+    async fn advance(
+        self: &Arc<Self>,
+        claim: ClaimRow,
+        progress: &mut Progress,
+    ) -> Result<Option<Verdict>, GatherError> {
+        let Some(subject) = progress.subject.clone() else {
+            progress.subject = Some(Arc::new(Subject::gather(&self.store, &self.library, claim).await?));
+            return Ok(None);
         };
-        progress.subject = Some(subject.clone());
-        let own = match &progress.own {
-            Some(own) => own.clone(),
-            None => {
-                let ours = subject.clone();
-                match self.compute(move |tools| ours.run(&tools.engines())).await? {
-                    Ok(own) => progress.own.insert(Arc::new(own)).clone(),
-                    // Own runs save asking for values, and acquit. What convicts is the worker's own values.
-                    Err(error @ GatherError::Engine(_)) => {
-                        tracing::warn!(claim = %subject.claim.claim, %error, "no own run");
-                        Arc::default()
-                    }
-                    Err(error) => return Err(error),
+        let Some(own) = progress.own.clone() else {
+            let ours = subject.clone();
+            let own = match self.compute(move |tools| ours.run(&tools.engines())).await? {
+                Ok(own) => own,
+                // Own runs save asking for values, and acquit. What convicts is the worker's own values.
+                Err(error @ GatherError::Engine(_)) => {
+                    tracing::warn!(claim = %subject.claim.claim, %error, "no own run");
+                    Vec::new()
                 }
-            }
+                Err(error) => return Err(error),
+            };
+            progress.own = Some(Arc::new(own));
+            return Ok(None);
         };
-        let trace = match &progress.trace {
-            Some(trace) => trace.clone(),
-            None => match self
-                .hurry(subject.boundary(&self.store, self.remote.as_ref(), &own))
-                .await
-            {
-                Ok(trace) => Arc::new(trace),
+        let Some(trace) = progress.trace.clone() else {
+            let values = subject.boundary(&self.store, self.remote.as_ref(), &own);
+            return match self.hurry(values).await {
+                Ok(trace) => {
+                    progress.trace = Some(Arc::new(trace));
+                    Ok(None)
+                }
                 Err(error) => {
-                    if progress.outputs.is_none() {
-                        let (subject, own) = (subject.clone(), own.clone());
-                        let alone = self.compute(move |tools| {
-                            verdict::outputs_alone(&subject.model, &subject.outputs, &own, &tools.engines())
-                        });
-                        progress.outputs = alone.await?.map_err(|error| GatherError::Task(error.to_string()))?;
-                    }
-                    return Err(error);
+                    self.judge_outputs(&subject, &own, progress).await?;
+                    Err(error)
                 }
-            },
+            };
         };
-        progress.trace = Some(trace.clone());
+        let worker = subject.claim.worker;
         let judged = self.compute(move |tools| {
-            let tolerance = tools
-                .tolerance_for(subject.claim.worker)
-                .map_err(|error| error.to_string())?;
+            let (tolerance, concessions) = tools.tolerance_for(worker).map_err(|error| error.to_string())?;
             let verdict = verdict::judge(&subject.model, &trace, &tools.engines(), &tolerance)
                 .map_err(|error| error.to_string())?;
             if let Verdict::Wrong(spot) = verdict {
@@ -166,9 +160,27 @@ impl Tools {
                 };
                 verdict::convict(&subject.model, &trace, None, at).map_err(|error| error.to_string())?;
             }
-            Ok::<_, String>(verdict)
+            Ok::<_, String>((verdict, concessions))
         });
-        judged.await?.map_err(GatherError::Task)
+        let (verdict, concessions) = judged.await?.map_err(GatherError::Task)?;
+        progress.concessions = concessions;
+        Ok(Some(verdict))
+    }
+
+    /// What can be said while the worker's values are withheld.
+    async fn judge_outputs(
+        self: &Arc<Self>,
+        subject: &Arc<Subject>,
+        own: &Arc<Vec<Own>>,
+        progress: &mut Progress,
+    ) -> Result<(), GatherError> {
+        if progress.outputs.is_none() {
+            let (subject, own) = (subject.clone(), own.clone());
+            let alone = self
+                .compute(move |tools| verdict::outputs_alone(&subject.model, &subject.outputs, &own, &tools.engines()));
+            progress.outputs = alone.await?.map_err(|error| GatherError::Task(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Looks into a layer whose root stands, as far as that goes now.

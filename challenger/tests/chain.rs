@@ -304,6 +304,9 @@ impl World {
                 },
                 ..Tolerance::USUAL
             },
+            bits_per_day: 8,
+            private_relay: false,
+            withdraw_below: U256::ZERO,
             from_block: 0,
             poll: Duration::from_millis(100),
             max_exposure: U256::from(STAKE),

@@ -32,6 +32,8 @@ fn decision(charge: Charge) -> Option<Action> {
         clock: 60,
         extension: 5,
         max_turns: 10,
+        block_seconds: 1,
+        private_relay: false,
     };
     let knowledge = Knowledge {
         charge,

@@ -104,3 +104,40 @@ fn old_blocks_are_forgotten() {
     assert_eq!(store.select_block(5).unwrap(), Some(B256::repeat_byte(5)));
     assert_eq!(store.select_cursor().unwrap().unwrap().number, 9);
 }
+
+#[test]
+fn a_day_has_room_for_so_many_disputes_on_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), &identity(1)).unwrap();
+    let take = |claim, now| store.take_bits(B256::repeat_byte(claim), now, 2).unwrap();
+    assert!(take(1, 1_000) && take(2, 1_010));
+    assert!(!take(3, 1_020));
+    assert!(take(1, 1_020), "it has its own");
+    assert!(!take(3, 87_399));
+    assert!(take(3, 87_400), "a day after the first");
+    assert!(!take(4, 87_401));
+    assert!(!store.take_bits(B256::repeat_byte(9), 1 << 40, 0).unwrap());
+}
+
+#[test]
+fn concessions_count_by_worker_and_by_claim_and_survive() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), &identity(1)).unwrap();
+    let count = |store: &Store, worker| store.count_concessions(Address::repeat_byte(worker)).unwrap();
+    for worker in 1..=9 {
+        for _ in 0..2 {
+            // The same move ordered again is one concession.
+            store
+                .insert_concession(Address::repeat_byte(worker), B256::repeat_byte(1))
+                .unwrap();
+        }
+        assert_eq!(count(&store, worker), 1);
+    }
+    assert_eq!(count(&store, 10), 0, "nine others change nothing for it");
+    store
+        .insert_concession(Address::repeat_byte(1), B256::repeat_byte(2))
+        .unwrap();
+    drop(store);
+    let store = Store::open(folder.path(), &identity(1)).unwrap();
+    assert_eq!((count(&store, 1), count(&store, 2)), (2, 1));
+}

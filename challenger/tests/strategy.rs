@@ -30,8 +30,8 @@ const DEADLINE: u64 = 1_060;
 const EARLY: u64 = 1_000;
 /// Less than half of the clock is left.
 const LATER: u64 = 1_031;
-/// Less than the extension is left.
-const LAST: u64 = 1_056;
+/// Two blocks are left.
+const LAST: u64 = 1_058;
 
 fn leaves(name: &str, count: u32) -> Vec<B256> {
     (0..count).map(|i| hash(format!("{name} {i}"))).collect()
@@ -78,6 +78,8 @@ fn view(stage: Stage) -> DisputeView {
         clock: 60,
         extension: 5,
         max_turns: 10,
+        block_seconds: 1,
+        private_relay: false,
     }
 }
 
@@ -141,7 +143,7 @@ fn a_dispute_is_opened_on_what_is_wrong_and_on_nothing_else() {
     let table = [
         (Charge::Nothing, None),
         (Charge::Undecided, None),
-        (Charge::Element(SPOT), Some(Action::OpenAndConvict(SPOT))),
+        (Charge::Element(SPOT), Some(Action::Open)),
         (Charge::Layers(vec![LAYER]), Some(Action::Open)),
         (Charge::Withheld, Some(Action::Open)),
     ];
@@ -165,14 +167,39 @@ fn a_dispute_is_opened_on_what_is_wrong_and_on_nothing_else() {
 }
 
 #[test]
-fn a_layer_that_somebody_opened_and_we_judged_convicts_at_once_or_acquits() {
+fn a_layer_that_somebody_opened_and_we_judged_is_disputed_or_acquits() {
     let view = standing(view(Stage::Unopened));
     assert_eq!(
         next_move(&view, &opened(Finding::Outside(SPOT)), EARLY),
-        Some(Action::OpenAndConvict(SPOT))
+        Some(Action::Open)
     );
     assert_eq!(next_move(&view, &opened(Finding::Inside), EARLY), None);
     assert_eq!(next_move(&view, &opened(Finding::Awaited), EARLY), Some(Action::Open));
+}
+
+#[test]
+fn evidence_is_shown_before_a_dispute_is_open_by_a_private_relay_alone() {
+    let at = |private_relay, stage| DisputeView {
+        private_relay,
+        ..standing(view(stage))
+    };
+    for k in [knowledge(Charge::Element(SPOT)), opened(Finding::Outside(SPOT))] {
+        assert_eq!(next_move(&at(false, Stage::Unopened), &k, EARLY), Some(Action::Open));
+        assert_eq!(
+            next_move(&at(true, Stage::Unopened), &k, EARLY),
+            Some(Action::OpenAndConvict(SPOT))
+        );
+        let position = position(Phase::Choosing, &theirs("trace", VALUES, 0));
+        for private in [false, true] {
+            let open = at(private, live(position, VALUES));
+            assert_eq!(next_move(&open, &k, EARLY), Some(Action::Convict(SPOT)));
+        }
+    }
+    let nothing = knowledge(Charge::Layers(vec![LAYER]));
+    assert_eq!(
+        next_move(&at(true, Stage::Unopened), &nothing, EARLY),
+        Some(Action::Open)
+    );
 }
 
 #[test]
@@ -387,16 +414,20 @@ fn with_nothing_to_say_the_last_moment_concedes() {
             None,
             "{phase:?}"
         );
-        assert_eq!(
-            next_move(&at(phase), &knowledge(Charge::Undecided), 1_054),
-            None,
-            "{phase:?}"
-        );
-        assert_eq!(
-            next_move(&at(phase), &knowledge(Charge::Undecided), 1_055),
-            Some(Action::Concede),
-            "{phase:?}"
-        );
+        for (block_seconds, concedes_at) in [(1, 1_058), (2, 1_058), (12, 1_058), (0, 1_060)] {
+            // Two blocks before the end, and never more than half of the shortest turn.
+            let at = DisputeView {
+                block_seconds,
+                ..at(phase)
+            };
+            for (now, expect) in [(concedes_at - 1, None), (concedes_at, Some(Action::Concede))] {
+                assert_eq!(
+                    next_move(&at, &knowledge(Charge::Undecided), now),
+                    expect,
+                    "{phase:?} {block_seconds}"
+                );
+            }
+        }
     }
     // Revealed nodes that were not seen yet: wait, and concede at last.
     assert_eq!(
@@ -407,6 +438,24 @@ fn with_nothing_to_say_the_last_moment_concedes() {
         next_move(&at(Phase::Picking), &knowledge(Charge::Withheld), LAST),
         Some(Action::Concede)
     );
+}
+
+#[test]
+fn whoever_was_restarted_with_its_clock_used_up_examines_before_it_concedes() {
+    // The turn has just begun, and all that there is of it is the extension.
+    let (begun, extension) = (DEADLINE - 30, 30);
+    let view = DisputeView {
+        extension,
+        block_seconds: 2,
+        ..at(Phase::Choosing)
+    };
+    let unexamined = Knowledge::nothing();
+    assert_eq!(next_move(&view, &unexamined, begun), None);
+    // The verdict comes in the meantime.
+    let wrong = knowledge(Charge::Element(SPOT));
+    assert_eq!(next_move(&view, &wrong, begun + 20), Some(Action::Convict(SPOT)));
+    assert_eq!(next_move(&view, &unexamined, begun + 25), None);
+    assert_eq!(next_move(&view, &unexamined, begun + 26), Some(Action::Concede));
 }
 
 /// Plays the walk against an honest revealer of `theirs` and gives the leaf it ends at.

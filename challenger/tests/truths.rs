@@ -5,12 +5,12 @@ mod common;
 
 use std::{num::NonZero, sync::Arc};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use common::*;
 use touchstone_challenger::{
     examine::examine,
     model::{Model, split},
-    strategy::{Action, At, Charge, DisputeView, Finding, Knowledge, Stage, next_move},
+    strategy::{Action, At, Charge, DisputeView, Finding, Knowledge, Live, Stage, next_move},
     tolerance::Tolerance,
     verdict::{Verdict, convict, judge, judge_opened},
 };
@@ -18,6 +18,7 @@ use touchstone_engine::{Engine, EngineError, Keep, LayerValues, Run, Value, Valu
 use touchstone_model::plan::{Io, Layer, Plan, Weight};
 use touchstone_protocol::{
     descriptor::{Code, Descriptor, Dtype, Operand, Place},
+    dispute::{Phase, Position, Tree},
     model::Profile,
 };
 
@@ -125,6 +126,7 @@ impl Engine for Broken {
     }
 }
 
+/// A dispute is opened, and what is found then convicts.
 fn moves(charge: Charge, found: Option<At>) {
     let view = |stage| DisputeView {
         claim_open: true,
@@ -134,15 +136,33 @@ fn moves(charge: Charge, found: Option<At>) {
         clock: 60,
         extension: 5,
         max_turns: 10,
+        block_seconds: 1,
+        private_relay: false,
     };
     let knowledge = Knowledge {
         charge,
         ..Knowledge::nothing()
     };
-    let first = next_move(&view(Stage::Unopened), &knowledge, 1);
-    match found {
-        Some(at) => assert_eq!(first, Some(Action::OpenAndConvict(at))),
-        None => assert_eq!(first, Some(Action::Open)),
+    assert_eq!(next_move(&view(Stage::Unopened), &knowledge, 1), Some(Action::Open));
+    let live = Stage::Live(Live {
+        position: Position {
+            moves: 1,
+            phase: Phase::Choosing,
+            tree: Tree::Trace,
+            layer: 0,
+            node: B256::ZERO,
+            depth: 0,
+            index: 0,
+            operator: 0,
+            element: 0,
+        },
+        count: 1,
+        turns: 0,
+        deadline: 60,
+        children: None,
+    });
+    if let Some(at) = found {
+        assert_eq!(next_move(&view(live), &knowledge, 1), Some(Action::Convict(at)));
     }
 }
 
@@ -154,11 +174,7 @@ fn a_wrong_bool_whose_operands_are_committed_is_proven_whatever_engines_do() {
         (1, claimed(&model, |run| &mut run.outputs[1])),
     ] {
         let at = At { operator, element: 1 };
-        for engines in [
-            &[reference()][..],
-            &[broken()][..],
-            &[broken(), torch()][..],
-        ] {
+        for engines in [&[reference()][..], &[broken()][..], &[broken(), torch()][..]] {
             let verdict = judge(&model, &claimed.trace, engines, &Tolerance::USUAL).unwrap();
             let Verdict::Wrong(spot) = verdict else {
                 panic!("{verdict:?}")
@@ -174,11 +190,7 @@ fn a_wrong_bool_whose_operands_are_committed_is_proven_whatever_engines_do() {
 fn a_wrong_bool_made_of_inner_values_has_its_layer_asked_for_and_is_convicted() {
     let model = model();
     let claimed = claimed(&model, |run| &mut run.outputs[0]);
-    for engines in [
-        &[reference()][..],
-        &[torch()][..],
-        &[broken(), torch()][..],
-    ] {
+    for engines in [&[reference()][..], &[torch()][..], &[broken(), torch()][..]] {
         let verdict = judge(&model, &claimed.trace, engines, &Tolerance::USUAL).unwrap();
         let Verdict::Suspect(suspects) = verdict else {
             panic!("{verdict:?}")
