@@ -193,6 +193,12 @@ impl Case<'_> {
     pub fn defend(&self, operator: u32, element: u64) -> Result<Vec<u8>, AnswerError> {
         let descriptor = self.model.plan.operators.get(operator as usize);
         let descriptor = descriptor.ok_or_else(|| AnswerError::Invalid(format!("there is no operator {operator}")))?;
+        if element >= descriptor.elements() {
+            let elements = descriptor.elements();
+            return Err(AnswerError::Invalid(format!(
+                "operator {operator} has {elements} elements, there is no element {element}"
+            )));
+        }
         let layer = match descriptor.touches_inner() {
             true => Some((
                 descriptor.layer,
@@ -293,10 +299,8 @@ pub(crate) fn question_key(dispute: B256, state: B256) -> B256 {
 /// Whether the failure means that a claim of ours is wrong, or that we could not show that it is right.
 pub(crate) fn is_alarming(error: &AnswerError) -> bool {
     match error {
-        AnswerError::Indefensible { .. }
-        | AnswerError::Run(_)
-        | AnswerError::Value { .. }
-        | AnswerError::Witness(_) => true,
+        AnswerError::Indefensible { .. } | AnswerError::Run(_) | AnswerError::Value { .. } => true,
+        AnswerError::Witness(error) => !matches!(error, WitnessError::Element { .. } | WitnessError::Operator(_)),
         AnswerError::Invalid(_) | AnswerError::Sign(_) | AnswerError::Store(_) | AnswerError::Unable(_) => false,
     }
 }

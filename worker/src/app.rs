@@ -29,8 +29,10 @@ use crate::{
     upload,
 };
 
-/// Questions answered at once; the others wait. Replays of one engine run one after the other anyway.
+/// Questions of a coordinator answered at once; the others wait. Replays of one engine run one after the other anyway.
 const ANSWERS_AT_ONCE: usize = 4;
+/// The same for questions that the chain asks: however many a coordinator asks, these have their turn.
+const DIRECT_ANSWERS_AT_ONCE: usize = 1;
 /// How often a lease is checked against a chain that gives no answer.
 const LEASE_CHECKS: u32 = 3;
 
@@ -49,7 +51,8 @@ pub(crate) struct App {
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
     slots: Arc<Semaphore>,
-    pub(crate) answers: Arc<Semaphore>,
+    pub(crate) answers: Semaphore,
+    pub(crate) direct_answers: Semaphore,
     /// Jobs in work.
     pub(crate) busy: Mutex<HashSet<Job>>,
     /// Questions in work.
@@ -96,7 +99,8 @@ impl App {
             },
             breaker: Breaker::new(store.clone()),
             slots: Arc::new(Semaphore::new(config.capacity as usize)),
-            answers: Arc::new(Semaphore::new(ANSWERS_AT_ONCE)),
+            answers: Semaphore::new(ANSWERS_AT_ONCE),
+            direct_answers: Semaphore::new(DIRECT_ANSWERS_AT_ONCE),
             busy: Mutex::default(),
             asked: Mutex::default(),
             deliveries: Mutex::default(),
@@ -239,8 +243,11 @@ impl App {
             .map_err(|_| JobError::LeaseOver)??;
         self.progress(job, Stage::Committing).await;
         let (app, terms) = (self.clone(), terms.clone());
-        let record =
-            blocking(move || job::commit(&app.signer, &app.store, &terms, &run, app.config.keep_inner)).await?;
+        let record = blocking(move || {
+            let engine = app.runner.fingerprint();
+            job::commit(&app.signer, &app.store, &terms, &run, engine, app.config.keep_inner)
+        })
+        .await?;
         if let Some(signed) = record.signed() {
             tracing::info!(request = %job.request, attempt = job.attempt, claim_id = %signed.claim, "claim signed");
         }

@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, U256};
 use touchstone_chain::{
-    ChainError, ChainReader, Outbox, Sender, SenderConfig,
+    Block, ChainError, ChainReader, Outbox, Sender, SenderConfig,
     bindings::{
         IDisputes,
         IMarket::{self, ClaimStatus, RequestStatus},
         IModelRegistry, Phase, Position, Tree as PositionTree,
     },
     event::{Body, Deployment},
+    withdraw::{self, Funds},
 };
 use touchstone_wire::worker::{Ask, Tree};
 
@@ -28,7 +29,20 @@ use crate::{
 const RPC_TIMEOUT: Duration = Duration::from_secs(10);
 /// Blocks looked at again after a reorganisation, and at most at once.
 const REWIND: u64 = 64;
+/// Blocks read before answers that are due have their turn again.
+const BLOCKS_AT_ONCE: u32 = 64;
 const CURSOR: &str = "cursor";
+
+/// How far the chain was read.
+enum Followed {
+    /// There is more.
+    Behind,
+    /// Up to the newest block.
+    Reached {
+        /// Whether there are new disputes in what was read last.
+        disputed: bool,
+    },
+}
 
 /// Why a step on the chain was not made. All of it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -153,35 +167,71 @@ impl Chain {
         Ok(())
     }
 
-    /// One step: read new blocks, look at our claims, answer what is due, push transactions.
+    /// One step: answer what is known to be due, read new blocks, look at our claims, until the newest block is reached. Answers never wait for
+    /// the reading: after a long absence that takes longer than a clock.
     pub(crate) async fn step(&self, app: &Arc<App>) -> Result<(), StepError> {
-        self.follow(&app.store).await?;
-        let head = self.reader.head().await?;
-        let now = head.timestamp.max(crate::app::now());
-        self.look_at_claims(app, head.hash, head.timestamp, now).await?;
-        if let Some(percent) = app.config.direct_after_percent {
-            direct::answer_due(self, app, head.hash, now, percent).await?;
-            let ended = self
-                .sender
-                .step(&self.outbox, now)
-                .await
-                .map_err(|error| StepError::Send(error.to_string()))?;
-            for (order, outcome) in ended {
-                tracing::info!(order, ?outcome, "transaction ended");
+        loop {
+            let head = self.reader.head().await?;
+            let now = head.timestamp.max(crate::app::now());
+            self.act(app, &head, now).await?;
+            let followed = self.follow(&app.store, &head).await?;
+            self.look_at_claims(app).await?;
+            match followed {
+                Followed::Behind => {}
+                Followed::Reached { disputed: true } => return self.act(app, &head, now).await,
+                Followed::Reached { disputed: false } => return Ok(()),
             }
+        }
+    }
+
+    /// Answers by own transactions, fetches credit, and pushes what was ordered.
+    async fn act(&self, app: &Arc<App>, head: &Block, now: u64) -> Result<(), StepError> {
+        let Some(percent) = app.config.direct_after_percent else {
+            return Ok(());
+        };
+        direct::answer_due(self, app, head.hash, now, percent).await?;
+        if let Err(error) = self.withdraw(app, head).await {
+            tracing::warn!(%error, "credit not withdrawn");
+        }
+        let ended = self
+            .sender
+            .step(&self.outbox, now)
+            .await
+            .map_err(|error| StepError::Send(error.to_string()))?;
+        for (order, outcome) in ended {
+            tracing::info!(order, ?outcome, "transaction ended");
+        }
+        Ok(())
+    }
+
+    /// Fees and won bonds are the provider's: we can fetch them where its key is ours.
+    async fn withdraw(&self, app: &App, head: &Block) -> Result<(), StepError> {
+        let (market, account) = (self.deployment.market, app.config.provider);
+        if app.signer.key.address() != account {
+            return Ok(());
+        }
+        let funds = Funds::read(&self.reader, market, account, head).await?;
+        if funds.worth_fetching(app.config.withdraw_below)
+            && self.outbox.insert_order(withdraw::order(market, account, head))?
+        {
+            tracing::info!(credit = %funds.credit, balance = %funds.balance, "credit withdrawn");
         }
         Ok(())
     }
 
     /// Notes the disputes that were opened on our claims. After a reorganisation some blocks are read again; a dispute that is noted
     /// twice, or is no longer there, does no harm.
-    async fn follow(&self, store: &Store) -> Result<(), StepError> {
-        let head = self.reader.head().await?;
+    async fn follow(&self, store: &Store, head: &Block) -> Result<Followed, StepError> {
+        let (mut read, mut disputed) = (0, false);
         let (mut next, mut parent) = match store.select_fact::<(u64, B256)>(CURSOR)? {
             Some((number, hash)) => (number + 1, Some(hash)),
             None => (head.number.saturating_sub(REWIND), None),
         };
         while next <= head.number {
+            if read == BLOCKS_AT_ONCE {
+                return Ok(Followed::Behind);
+            }
+            read += 1;
             let Some(block) = self.reader.block_at(next).await? else {
                 break;
             };
@@ -197,17 +247,21 @@ impl Chain {
                 {
                     tracing::warn!(claim_id = %opened.claim, dispute = %opened.dispute, challenger = %opened.challenger, "claim disputed");
                     store.insert_dispute(opened.dispute, opened.claim)?;
+                    disputed = true;
                 }
             }
             store.upsert_fact(CURSOR, &(block.number, block.hash))?;
             parent = Some(block.hash);
             next = block.number + 1;
         }
-        Ok(())
+        Ok(Followed::Reached { disputed })
     }
 
     /// What became of the claims that have not ended.
-    async fn look_at_claims(&self, app: &App, at: B256, chain_now: u64, now: u64) -> Result<(), StepError> {
+    pub(crate) async fn look_at_claims(&self, app: &App) -> Result<(), StepError> {
+        let head = self.reader.head().await?;
+        let (at, chain_now) = (head.hash, head.timestamp);
+        let now = chain_now.max(crate::app::now());
         for record in app.store.select_runs()? {
             let State::Signed(signed) = &record.state else { continue };
             let call = IMarket::claimOfCall { claim: signed.claim };

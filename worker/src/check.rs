@@ -6,11 +6,15 @@ use alloy_primitives::U256;
 use touchstone_wire::limits::CONNECT_TIMEOUT;
 
 use crate::{
-    Behaviour, breaker::Breaker, chain::Chain, config::Config, identity, library, session, store::Store, test_file,
+    Behaviour,
+    breaker::Breaker,
+    chain::Chain,
+    config::{COMFORTABLE_BALANCE_WEI, Config},
+    identity, library, session,
+    store::Store,
+    test_file,
 };
 
-/// What a node key should hold to answer a dispute by itself, in wei: some transactions of some million gas at usual fees.
-const COMFORTABLE_BALANCE: u64 = 50_000_000_000_000_000;
 /// Bytes written to see that the disk takes them.
 const DISK_PROBE: usize = 4 << 20;
 
@@ -159,7 +163,7 @@ async fn chain(config: &Config, url: &str, store: &Store, report: &mut Report) {
         Err(error) => Err(error),
     };
     match balance {
-        Ok(balance) if balance < U256::from(COMFORTABLE_BALANCE) => {
+        Ok(balance) if balance < U256::from(COMFORTABLE_BALANCE_WEI) => {
             report.warn(
                 "balance",
                 format!("node key has {balance} wei: too little to answer disputes by itself"),

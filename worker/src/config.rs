@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZero, path::PathBuf, time::Duration};
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -81,7 +81,7 @@ pub struct Options {
     /// Where tensors are computed
     #[arg(long, env = "TOUCHSTONE_WORKER_DEVICE", value_enum)]
     pub device: Option<Device>,
-    /// Threads of one operator; part of what makes replays bit-identical, so do not change it while claims are open
+    /// Threads of one operator; part of what makes replays bit-identical, so the worker does not start with another number while claims are open
     #[arg(long, env = "TOUCHSTONE_WORKER_THREADS")]
     pub threads: Option<u16>,
     /// Answer disputes by own transactions when this share of the clock has passed unanswered (percent; needs rpc)
@@ -90,6 +90,9 @@ pub struct Options {
     /// Never send transactions
     #[arg(long, env = "TOUCHSTONE_WORKER_NO_DIRECT", num_args = 0..=1, default_missing_value = "true")]
     pub no_direct: Option<bool>,
+    /// Where the node key is the provider's own: credit in the market is withdrawn when its balance is below this, in wei [default: 0.05 ether]
+    #[arg(long, env = "TOUCHSTONE_WORKER_WITHDRAW_BELOW", value_name = "WEI")]
+    pub withdraw_below_wei: Option<String>,
     /// Keep all inner values of a run, so that answering a dispute needs no replay
     #[arg(long, env = "TOUCHSTONE_WORKER_KEEP_INNER", num_args = 0..=1, default_missing_value = "true")]
     pub keep_inner: Option<bool>,
@@ -130,6 +133,8 @@ pub struct Config {
     pub threads: NonZero<u16>,
     /// Share of the worker's clock, in percent, after which it answers by itself; `None`: never.
     pub direct_after_percent: Option<u64>,
+    /// Balance of the node key below which credit is withdrawn.
+    pub withdraw_below: U256,
     /// Whether inner values are stored with every run.
     pub keep_inner: bool,
     /// Interval of polling the chain.
@@ -144,6 +149,8 @@ const DEFAULT_POLL_MS: u64 = 1_000;
 const DEFAULT_DIRECT_AFTER_PERCENT: u64 = 50;
 /// A day: longer than any reorganisation, and than any request of a sane deployment.
 const DEFAULT_KEEP_SECONDS: u64 = 86_400;
+/// Some transactions of some million gas at usual fees: what a node key should hold to answer a dispute by itself.
+pub(crate) const COMFORTABLE_BALANCE_WEI: u64 = 50_000_000_000_000_000;
 const NODE_KEY_VARIABLE: &str = "TOUCHSTONE_WORKER_NODE_KEY";
 
 impl Config {
@@ -182,6 +189,12 @@ impl Config {
             (10..=60_000).contains(&poll_ms),
             "poll_ms is {poll_ms}, must be 10 to 60000"
         );
+        let withdraw_below = match flags.withdraw_below_wei.or(file.withdraw_below_wei) {
+            Some(text) => text
+                .parse()
+                .with_context(|| format!("withdraw_below_wei is {text}, must be a number of wei"))?,
+            None => U256::from(COMFORTABLE_BALANCE_WEI),
+        };
         let coordinator = CoordinatorAddress::new(
             &required("coordinator", flags.coordinator.or(file.coordinator))?,
             flags.coordinator_ca.or(file.coordinator_ca),
@@ -204,6 +217,7 @@ impl Config {
             capacity,
             device: flags.device.or(file.device).unwrap_or(Device::Cpu),
             threads,
+            withdraw_below,
             keep_inner: flags.keep_inner.or(file.keep_inner).unwrap_or(false),
             poll: Duration::from_millis(poll_ms),
             keep: Duration::from_secs(flags.keep_seconds.or(file.keep_seconds).unwrap_or(DEFAULT_KEEP_SECONDS)),

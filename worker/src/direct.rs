@@ -9,7 +9,7 @@ use touchstone_chain::{
     Bytes, Order,
     bindings::{IDisputes, Phase},
 };
-use touchstone_wire::worker::Reply;
+use touchstone_wire::worker::{Ask, Reply};
 
 use crate::{
     app::App,
@@ -17,7 +17,17 @@ use crate::{
     record::State,
 };
 
-/// Answers every dispute in which it is our turn and time.
+/// A question that it is time to answer ourselves.
+struct Due {
+    dispute: B256,
+    claim: B256,
+    state: B256,
+    deadline: u64,
+    key: String,
+    ask: Ask,
+}
+
+/// Answers every dispute in which it is our turn and time, the most urgent first. One that cannot be read or answered never stops the others.
 pub(crate) async fn answer_due(
     chain: &Chain,
     app: &Arc<App>,
@@ -25,53 +35,87 @@ pub(crate) async fn answer_due(
     now: u64,
     percent: u64,
 ) -> Result<(), StepError> {
-    let alone = app.link.welcome().is_none();
+    let mut due = Vec::new();
     for (dispute, claim) in app.store.select_disputes()? {
-        let call = IDisputes::disputeOfCall { dispute };
-        let found = chain.reader.call(chain.deployment.disputes, &call, at).await?;
-        let Some(ask) = question(&found.position) else {
-            let live = matches!(found.position.phase, Phase::Choosing | Phase::Picking | Phase::None);
-            let ended = app
-                .store
-                .select_claim(claim)?
-                .is_none_or(|record| matches!(record.state, State::Ended { .. }));
-            if !live && ended {
-                app.store.delete_dispute(dispute)?;
-            }
-            continue;
-        };
-        // What the clock showed when our turn began.
-        let whole = u64::from(found.workerLeft).max(chain.extension);
-        if now > found.deadline || !(alone || is_due(found.deadline, whole, now, percent)) {
-            continue;
+        match look(chain, app, at, now, percent, dispute, claim).await {
+            Ok(found) => due.extend(found),
+            Err(error) => tracing::warn!(%dispute, %error, "dispute not read"),
         }
-        let state = chain
-            .reader
-            .call(chain.deployment.disputes, &IDisputes::stateDigestCall { dispute }, at)
-            .await?;
-        let key = format!("answer:{dispute}:{state}");
-        if chain.outbox.has_order(&key)? {
-            continue;
-        }
-        let Ok(reply) = app.answer(claim, ask).await else {
+    }
+    due.sort_by_key(|due| due.deadline);
+    for Due {
+        dispute,
+        claim,
+        state,
+        deadline,
+        key,
+        ask,
+    } in due
+    {
+        let Ok(reply) = app.answer(claim, ask, &app.direct_answers).await else {
             continue;
         };
         let Some(data) = calldata(dispute, state, reply) else {
             continue;
         };
-        tracing::warn!(claim_id = %claim, %dispute, alone, "answering on chain");
+        tracing::warn!(claim_id = %claim, %dispute, "answering on chain");
         let to = chain.deployment.disputes;
         let order = Order {
             key,
             to,
             data,
             value: Default::default(),
-            deadline: found.deadline,
+            deadline,
             gas_floor: 0,
         };
         chain.outbox.insert_order(order)?;
     }
     Ok(())
+}
+
+/// What is due in one dispute.
+async fn look(
+    chain: &Chain,
+    app: &App,
+    at: B256,
+    now: u64,
+    percent: u64,
+    dispute: B256,
+    claim: B256,
+) -> Result<Option<Due>, StepError> {
+    let call = IDisputes::disputeOfCall { dispute };
+    let found = chain.reader.call(chain.deployment.disputes, &call, at).await?;
+    let Some(ask) = question(&found.position) else {
+        let live = matches!(found.position.phase, Phase::Choosing | Phase::Picking | Phase::None);
+        let ended = app
+            .store
+            .select_claim(claim)?
+            .is_none_or(|record| matches!(record.state, State::Ended { .. }));
+        if !live && ended {
+            app.store.delete_dispute(dispute)?;
+        }
+        return Ok(None);
+    };
+    // What the clock showed when our turn began.
+    let whole = u64::from(found.workerLeft).max(chain.extension);
+    let alone = app.link.welcome().is_none();
+    if now > found.deadline || !(alone || is_due(found.deadline, whole, now, percent)) {
+        return Ok(None);
+    }
+    let call = IDisputes::stateDigestCall { dispute };
+    let state = chain.reader.call(chain.deployment.disputes, &call, at).await?;
+    let key = format!("answer:{dispute}:{state}");
+    if chain.outbox.has_order(&key)? {
+        return Ok(None);
+    }
+    Ok(Some(Due {
+        dispute,
+        claim,
+        state,
+        deadline: found.deadline,
+        key,
+        ask,
+    }))
 }
 
 /// Whether `percent` of a turn that showed `whole` seconds at its start and ends at `deadline` have passed.

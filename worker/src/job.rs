@@ -145,11 +145,30 @@ pub fn inputs(model: &Model, terms: &Terms) -> Result<Vec<Value>, JobError> {
     Ok(values)
 }
 
+/// Whether what the model gives can be claimed at all.
+///
+/// # Errors
+/// [`JobError::Commit`]: together the outputs are beyond what a claim carries.
+pub fn check_outputs(model: &Model) -> Result<(), JobError> {
+    let outputs = model.plan.outputs.iter();
+    let lengths = outputs.map(|io| tensor::byte_length(io.dtype, &io.dims));
+    let length = lengths.sum::<Result<u64, _>>();
+    let length = length.map_err(|error| JobError::Commit(error.to_string()))?;
+    if length > limits::MAX_INLINE_BYTES as u64 {
+        return Err(JobError::Commit(format!(
+            "outputs have {length} bytes, a claim carries at most {}",
+            limits::MAX_INLINE_BYTES
+        )));
+    }
+    Ok(())
+}
+
 /// Runs a job and asks the judge about it. Blocks.
 ///
 /// # Errors
 /// See [`JobError`].
 pub fn run(runner: &dyn Runner, model: &Model, terms: &Terms) -> Result<Run, JobError> {
+    check_outputs(model)?;
     let inputs = inputs(model, terms)?;
     let run = runner.run(model, &inputs)?;
     runner.judge(model, &run)?;
@@ -171,7 +190,14 @@ pub struct Signer {
 ///
 /// # Errors
 /// See [`JobError`].
-pub fn commit(signer: &Signer, store: &Store, terms: &Terms, run: &Run, keep_inner: bool) -> Result<Record, JobError> {
+pub fn commit(
+    signer: &Signer,
+    store: &Store,
+    terms: &Terms,
+    run: &Run,
+    engine: String,
+    keep_inner: bool,
+) -> Result<Record, JobError> {
     let trace = commitments(Place::Trace, &run.trace)?;
     let outputs = commitments(Place::Output, &run.outputs)?;
     let output: Vec<u8> = run
@@ -179,13 +205,6 @@ pub fn commit(signer: &Signer, store: &Store, terms: &Terms, run: &Run, keep_inn
         .iter()
         .flat_map(|value| value.bytes.iter().copied())
         .collect();
-    if output.len() > limits::MAX_INLINE_BYTES {
-        return Err(JobError::Commit(format!(
-            "outputs have {} bytes, at most {}",
-            output.len(),
-            limits::MAX_INLINE_BYTES
-        )));
-    }
     let trace_root = merkle::root(&trace);
     let claim = terms
         .claim(signer.provider, claim::outputs_hash(&outputs), trace_root)
@@ -198,6 +217,8 @@ pub fn commit(signer: &Signer, store: &Store, terms: &Terms, run: &Run, keep_inn
         trace_root,
         valid_until: terms.valid_until,
         signature: signature::sign(&signer.key, claim)?,
+        engine,
+        inner_kept: keep_inner && run.inner.is_some(),
         posted: false,
         uploaded: false,
     };

@@ -36,10 +36,10 @@ pub mod store;
 mod test_kit;
 mod upload;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use touchstone_chain::ChainError;
@@ -55,6 +55,7 @@ use crate::{
     app::{App, Parts},
     chain::Chain,
     model::Library,
+    record::State,
     store::{Identity, Store},
 };
 
@@ -141,6 +142,13 @@ pub async fn run(config: Config, behaviour: Behaviour, shutdown: CancellationTok
             "circuit breaker is open: no leases; see `reset`"
         );
     }
+    if let Some(chain) = &app.chain {
+        // What has ended in our absence needs no defence any more.
+        if let Err(error) = chain.look_at_claims(&app).await {
+            tracing::warn!(%error, "claims not looked at");
+        }
+    }
+    check_engine(&app.store, &app.runner.fingerprint())?;
     app.restart().await?;
     let background = [tokio::spawn(sweep(app.clone())), tokio::spawn(poll(app.clone()))];
     let ended = session::keep_open(app.clone(), shutdown.clone()).await;
@@ -155,6 +163,29 @@ pub async fn run(config: Config, behaviour: Behaviour, shutdown: CancellationTok
         tracing::warn!("work is left undone; it is taken up again at the next start");
     }
     Ok(ended?)
+}
+
+/// Refuses an engine that would not replay what was signed: its answers in a dispute would not open, and the claims be struck.
+fn check_engine(store: &Store, engine: &str) -> anyhow::Result<()> {
+    let mut stuck = Vec::new();
+    let mut former = BTreeSet::new();
+    for record in store.select_runs()? {
+        if let State::Signed(signed) = record.state
+            && signed.engine != engine
+            && !signed.inner_kept
+        {
+            stuck.push(signed.claim.to_string());
+            former.insert(signed.engine);
+        }
+    }
+    ensure!(
+        stuck.is_empty(),
+        "claims {} may be disputed and were computed by another engine ({}; this is {engine}), which alone gives their bits again: start the worker as \
+         it was (--threads, --device, machine, libtorch) until they have ended; --keep-inner makes later claims independent of the engine",
+        stuck.join(", "),
+        Vec::from_iter(former).join("; ")
+    );
+    Ok(())
 }
 
 async fn sweep(app: Arc<App>) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
+use tokio::sync::Semaphore;
 use touchstone_protocol::descriptor::Place;
 use touchstone_wire::worker::{Answer, Ask, FromWorker, Question, Reply};
 
@@ -40,7 +41,7 @@ impl App {
             ask,
         } = question;
         tracing::info!(claim_id = %claim, %dispute, ?ask, "question");
-        let reply = match self.answer(claim, ask).await {
+        let reply = match self.answer(claim, ask, &self.answers).await {
             Ok(reply) => reply,
             Err(error) => Reply::Unable(error.to_string()),
         };
@@ -70,9 +71,14 @@ impl App {
         }
     }
 
-    /// The answer to a question about one of our claims, whoever asks.
-    pub(crate) async fn answer(self: &Arc<Self>, claim: B256, ask: Ask) -> Result<Reply, AnswerError> {
-        let outcome = self.try_answer(claim, ask).await;
+    /// The answer to a question about one of our claims, whoever asks; it waits for its turn among those of `turns`.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        claim: B256,
+        ask: Ask,
+        turns: &Semaphore,
+    ) -> Result<Reply, AnswerError> {
+        let outcome = self.try_answer(claim, ask, turns).await;
         if let Err(error) = &outcome {
             tracing::warn!(claim_id = %claim, ?ask, %error, "no answer");
             if is_alarming(error) {
@@ -82,9 +88,9 @@ impl App {
         outcome
     }
 
-    async fn try_answer(self: &Arc<Self>, claim: B256, ask: Ask) -> Result<Reply, AnswerError> {
+    async fn try_answer(self: &Arc<Self>, claim: B256, ask: Ask, turns: &Semaphore) -> Result<Reply, AnswerError> {
         let unable = |error: &dyn std::fmt::Display| AnswerError::Unable(error.to_string());
-        let _permit = self.answers.acquire().await.map_err(|error| unable(&error))?;
+        let _turn = turns.acquire().await.map_err(|error| unable(&error))?;
         let record = self
             .store
             .select_claim(claim)?

@@ -97,6 +97,10 @@ pub struct Signed {
     pub valid_until: u64,
     /// The node key's signature.
     pub signature: FixedBytes<65>,
+    /// What computed the run ([`crate::Runner::fingerprint`]).
+    pub engine: String,
+    /// Whether the inner values are kept, so that no engine is needed to open a layer.
+    pub inner_kept: bool,
     /// Whether it has been on chain.
     pub posted: bool,
     /// Whether the coordinator has the trace values.

@@ -54,6 +54,11 @@ pub trait Runner: Send + Sync + 'static {
     /// What it is, for logs.
     fn name(&self) -> String;
 
+    /// What decides the bits that it computes, as far as it can be told: runs can be replayed by a runner that says the same.
+    fn fingerprint(&self) -> String {
+        format!("{} on {}, {}", self.name(), processor(), library())
+    }
+
     /// Runs a plan on inputs in graph order. All values are kept, inner ones too.
     fn run(&self, model: &Model, inputs: &[Value]) -> Result<Run, RunError>;
 
@@ -147,6 +152,27 @@ impl Runner for EngineRunner {
         }
         Ok(inner)
     }
+}
+
+/// The processor, by its name: libraries choose their kernels by it.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or(std::env::consts::ARCH, |(_, name)| name).to_owned()
+}
+
+/// The numeric library that is loaded, by its length: another release has another.
+fn library() -> String {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let path = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+    let length = path
+        .filter(|path| path.ends_with("libtorch_cpu.so"))
+        .find_map(|path| std::fs::metadata(path).ok());
+    length.map_or("no libtorch".to_owned(), |file| {
+        format!("libtorch of {} bytes", file.len())
+    })
 }
 
 /// Inputs for the self-test: any will do that exercise arithmetic; these are small fractions, and small numbers for integers.

@@ -24,6 +24,8 @@ fn signed(claim: u8) -> Signed {
         trace_root: B256::ZERO,
         valid_until: 9,
         signature: FixedBytes::ZERO,
+        engine: "some".into(),
+        inner_kept: false,
         posted: false,
         uploaded: false,
     }

@@ -344,6 +344,7 @@ pub(crate) fn config(coordinator: SocketAddr, folder: &Path) -> Config {
         device: Device::Cpu,
         threads: NonZero::<u16>::MIN,
         direct_after_percent: None,
+        withdraw_below: U256::ZERO,
         keep_inner: false,
         poll: Duration::from_millis(100),
         keep: Duration::from_secs(3_600),
