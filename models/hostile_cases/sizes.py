@@ -87,12 +87,13 @@ def run_terms_bomb():
     return model(nodes, weights, [value("x", [1, 1])], [value("y", [1, 1])])
 
 
-@case("refuse", "100 Ranges of 2^20 elements: 800 MiB of constants")
+@case("refuse", "100 Ranges of 2^20 elements, of which one each is used: 800 MiB of constants")
 def range_bomb():
     nodes = [node("Range", "a b c", f"r{i}") for i in range(100)]
-    nodes += [node("Concat", " ".join(f"r{i}" for i in range(100)), "y", axis=0)]
+    nodes += [node("Slice", f"r{i} s t", f"p{i}") for i in range(100)]
+    nodes += [node("Concat", " ".join(f"p{i}" for i in range(100)), "y", axis=0)]
     scalars = [helper.make_tensor(name, INT64, [], [k]) for name, k in (("a", 0), ("b", 2**20), ("c", 1))]
-    return model(nodes, scalars, [value("x", [1])], [value("y", ["n"], INT64)])
+    return model(nodes, [*scalars, ints("s", 0), ints("t", 1)], [value("x", [1])], [value("y", [100], INT64)])
 
 
 @case("refuse", "a graph without inputs: nobody could ask it anything")

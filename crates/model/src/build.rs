@@ -309,3 +309,24 @@ impl Build {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_that_reach_beyond_63_bits_are_not_made() {
+        let mut build = Build::default();
+        let x = build.value("x", Dtype::U8, &[2], Source::Input(0));
+        let far = View {
+            base: i64::MAX,
+            ..x.clone()
+        };
+        assert!(build.output_copy("near", &x).is_ok() && build.copy(&x).is_ok());
+        for refused in [build.output_copy("far", &far).map(|_| ()), build.copy(&far).map(|_| ())] {
+            assert_eq!(refused, Err(Refusal::new("it reads at offsets beyond 63 bits")));
+        }
+        // Neither left half of itself behind.
+        assert_eq!(build.program.ops.len(), 2);
+    }
+}

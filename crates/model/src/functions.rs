@@ -381,6 +381,24 @@ mod tests {
     }
 
     #[test]
+    fn calls_count_though_nothing_comes_of_them() {
+        // 20,000 calls of an empty function that names 1,024 inputs: 20 million names to look up, in a file of 200 KB.
+        let mut model = Model::new().input("x", 1, &[2, 3]).output("y");
+        model.0.functions.push(FunctionProto {
+            name: "f".into(),
+            domain: "local".into(),
+            input: (0..limits::NODE_VALUES).map(|k| k.to_string()).collect(),
+            ..Default::default()
+        });
+        model.0.graph.get_or_insert_default().node = vec![node("f", "local", &[], &[]); 20_000];
+        let error = model.compile().unwrap_err();
+        assert!(
+            matches!(&error, CompileError::Limit { what, .. } if what == "bytes of inlined nodes"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn values_and_attributes_are_counted_before_they_are_looked_up() {
         let most = limits::NODE_VALUES;
         let call = |function: FunctionProto, mut call: NodeProto| {
