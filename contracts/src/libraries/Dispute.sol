@@ -8,7 +8,7 @@ import {Merkle} from "./Merkle.sol";
 
 /// @title The state machine of a dispute
 /// @notice Each function is one move: it checks what of the move depends on the game alone, and changes the game. Whose move it is,
-/// money, signatures and verdicts are the contract's. Mirrors `crates/protocol/src/dispute.rs`; PROTOCOL.md section 8.
+/// money, signatures and verdicts are the contract's. Mirrors `crates/protocol/src/dispute/`; PROTOCOL.md section 8.
 library Dispute {
     /// @dev Levels that one answer goes down: eight nodes.
     uint256 private constant STEP = 3;
