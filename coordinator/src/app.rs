@@ -1,6 +1,6 @@
 //! Puts the parts together and keeps them running.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use sqlx::{PgConnection, PgPool};
@@ -10,9 +10,11 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
+use tonic::{
+    service::Routes,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use touchstone_chain::{ChainReader, Sender, SenderConfig};
 use touchstone_protocol::claim::Domain;
@@ -26,7 +28,7 @@ use touchstone_wire::{
 
 use crate::{
     clock,
-    config::Config,
+    config::{Config, TlsFiles},
     db::{
         self,
         outbox::{Line, Outbox},
@@ -34,7 +36,10 @@ use crate::{
     files::ModelFiles,
     follower::{Follower, check_chain},
     grpc::{Shared, challenger::Challengers, model::Models, worker::Workers},
+    incoming::{Incoming, Patience},
+    limits::Limits,
     planner::Planner,
+    quota::Quota,
     retention,
     scheduler::Scheduler,
     sessions::Sessions,
@@ -108,7 +113,11 @@ pub async fn run_on(config: Config, listener: TcpListener, shutdown: Cancellatio
         confirmations: config.confirmations,
         max_value_bytes: config.max_value_bytes,
         max_job_bytes: config.max_job_bytes,
+        limits: config.limits,
+        session_quota: Quota::new(config.limits.max_sessions, config.limits.max_sessions_per_address),
+        reader_quota: Quota::new(config.limits.max_readers, config.limits.max_readers_per_address),
     };
+    let server = server(&config)?;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status(READINESS, ServingStatus::NotServing).await;
 
@@ -133,7 +142,8 @@ pub async fn run_on(config: Config, listener: TcpListener, shutdown: Cancellatio
         .add_service(sized!(WorkerServiceServer::new(Workers(shared.clone()))))
         .add_service(sized!(ChallengerServiceServer::new(Challengers(shared.clone()))))
         .add_service(sized!(ModelServiceServer::new(Models(shared.clone()))));
-    tasks.spawn(serve(listener, routes, stop.clone()));
+    let incoming = incoming(listener, &config.limits)?;
+    tasks.spawn(serve(server, incoming, routes, stop.clone()));
 
     supervise(tasks, &shutdown, &stop).await
 }
@@ -323,15 +333,41 @@ async fn sweep(shared: Shared, retention_blocks: u64) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> anyhow::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, "serving");
-    Server::builder()
+/// A server within the limits, with TLS where it is configured.
+fn server(config: &Config) -> anyhow::Result<Server> {
+    let streams = config.limits.max_streams;
+    let server = Server::builder()
         .http2_keepalive_interval(Some(limits::KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(limits::KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(Some(256))
-        .concurrency_limit_per_connection(256)
+        .max_concurrent_streams(Some(streams))
+        .concurrency_limit_per_connection(usize::try_from(streams)?);
+    let Some(TlsFiles { certificate, key }) = &config.tls else {
+        return Ok(server);
+    };
+    touchstone_service::tls::choose_provider();
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(read(certificate)?, read(key)?))
+        .timeout(Duration::from_secs(config.limits.hello_seconds.into()));
+    server
+        .tls_config(tls)
+        .with_context(|| format!("use certificate {} with key {}", certificate.display(), key.display()))
+}
+
+fn incoming(listener: TcpListener, limits: &Limits) -> anyhow::Result<Incoming> {
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    let patience = Patience {
+        hello: Duration::from_secs(limits.hello_seconds.into()),
+        idle: Duration::from_secs(limits.idle_seconds.into()),
+    };
+    let quota = Quota::new(limits.max_connections, limits.max_connections_per_address);
+    Ok(Incoming::new(listener, quota, patience))
+}
+
+async fn serve(mut server: Server, incoming: Incoming, routes: Routes, stop: CancellationToken) -> anyhow::Result<()> {
+    server
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await
         .context("serve gRPC")
 }

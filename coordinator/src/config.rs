@@ -10,6 +10,8 @@ use sqlx::postgres::PgConnectOptions;
 use touchstone_chain::{Address, PrivateKeySigner};
 use touchstone_service::config::{Key, without_secrets};
 
+use crate::limits::{LimitSettings, Limits};
+
 /// What can be set, on each level. The environment's names are these in capitals after `TOUCHSTONE_`.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +37,15 @@ pub struct Settings {
     /// Address to serve gRPC on.
     #[arg(long, env = "TOUCHSTONE_LISTEN")]
     pub listen: Option<SocketAddr>,
+    /// Certificate chain to serve TLS with (PEM); needs the key. It is read at start.
+    #[arg(long, env = "TOUCHSTONE_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of the certificate (PEM).
+    #[arg(long, env = "TOUCHSTONE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Serve other machines without TLS: for networks that nobody else is on, or behind a proxy that ends TLS.
+    #[arg(long, env = "TOUCHSTONE_ALLOW_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_plaintext: Option<bool>,
     /// Folder for values.
     #[arg(long, env = "TOUCHSTONE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -62,6 +73,10 @@ pub struct Settings {
     /// Blocks that values are kept after their claim has ended.
     #[arg(long, env = "TOUCHSTONE_RETENTION_BLOCKS")]
     pub retention_blocks: Option<u64>,
+    /// What peers may take.
+    #[command(flatten)]
+    #[serde(default)]
+    pub limits: LimitSettings,
 }
 
 impl Settings {
@@ -75,6 +90,9 @@ impl Settings {
             claim_key,
             dispute_key,
             listen,
+            tls_certificate,
+            tls_key,
+            allow_plaintext,
             data_dir,
             model_dirs,
             start_block,
@@ -84,6 +102,7 @@ impl Settings {
             max_value_bytes,
             max_job_bytes,
             retention_blocks,
+            limits,
         } = self;
         Self {
             database_url: database_url.or(other.database_url),
@@ -93,6 +112,9 @@ impl Settings {
             claim_key: claim_key.or(other.claim_key),
             dispute_key: dispute_key.or(other.dispute_key),
             listen: listen.or(other.listen),
+            tls_certificate: tls_certificate.or(other.tls_certificate),
+            tls_key: tls_key.or(other.tls_key),
+            allow_plaintext: allow_plaintext.or(other.allow_plaintext),
             data_dir: data_dir.or(other.data_dir),
             model_dirs: model_dirs.or(other.model_dirs),
             start_block: start_block.or(other.start_block),
@@ -102,6 +124,7 @@ impl Settings {
             max_value_bytes: max_value_bytes.or(other.max_value_bytes),
             max_job_bytes: max_job_bytes.or(other.max_job_bytes),
             retention_blocks: retention_blocks.or(other.retention_blocks),
+            limits: limits.or(other.limits),
         }
     }
 }
@@ -123,6 +146,8 @@ pub struct Config {
     pub dispute_key: PrivateKeySigner,
     /// Where to serve.
     pub listen: SocketAddr,
+    /// Certificate and key files to serve TLS with.
+    pub tls: Option<TlsFiles>,
     /// Folder for values.
     pub data_dir: PathBuf,
     /// Folders of model files.
@@ -141,6 +166,17 @@ pub struct Config {
     pub max_job_bytes: u64,
     /// Blocks that values outlive their claim.
     pub retention_blocks: u64,
+    /// What peers may take.
+    pub limits: Limits,
+}
+
+/// What TLS is served with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
 }
 
 impl TryFrom<Settings> for Config {
@@ -155,6 +191,9 @@ impl TryFrom<Settings> for Config {
             claim_key,
             dispute_key,
             listen,
+            tls_certificate,
+            tls_key,
+            allow_plaintext,
             data_dir,
             model_dirs,
             start_block,
@@ -164,6 +203,7 @@ impl TryFrom<Settings> for Config {
             max_value_bytes,
             max_job_bytes,
             retention_blocks,
+            limits,
         } = settings;
         let config = Self {
             database: database_url
@@ -176,6 +216,12 @@ impl TryFrom<Settings> for Config {
             claim_key: key("claim_key", claim_key)?,
             dispute_key: key("dispute_key", dispute_key)?,
             listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7450))),
+            tls: match (tls_certificate, tls_key) {
+                (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+                (None, None) => None,
+                (Some(_), None) => bail!("tls_certificate is set and tls_key is not: TLS needs both"),
+                (None, Some(_)) => bail!("tls_key is set and tls_certificate is not: TLS needs both"),
+            },
             data_dir: data_dir.unwrap_or_else(|| PathBuf::from("coordinator-data")),
             model_dirs: model_dirs.unwrap_or_default(),
             start_block: start_block.unwrap_or(0),
@@ -185,6 +231,7 @@ impl TryFrom<Settings> for Config {
             max_value_bytes: max_value_bytes.unwrap_or(256 << 20),
             max_job_bytes: max_job_bytes.unwrap_or(1 << 30),
             retention_blocks: retention_blocks.unwrap_or(7_200),
+            limits: limits.try_into()?,
         };
         if config.claim_key.address() == config.dispute_key.address() {
             bail!("claim_key and dispute_key are the same account: dispute moves must not wait behind claims");
@@ -195,9 +242,10 @@ impl TryFrom<Settings> for Config {
         if config.lease_seconds == 0 {
             bail!("lease_seconds is 0");
         }
-        if !config.listen.ip().is_loopback() {
+        if config.tls.is_none() && !config.listen.ip().is_loopback() && allow_plaintext != Some(true) {
             bail!(
-                "listen is {}: without TLS only a loopback address is served",
+                "listen is {}: without TLS only a loopback address is served; set tls_certificate and tls_key, or allow_plaintext \
+                 on a network that nobody else is on",
                 config.listen
             );
         }
@@ -228,6 +276,7 @@ impl fmt::Debug for Config {
             .field("claim_account", &self.claim_key.address())
             .field("dispute_account", &self.dispute_key.address())
             .field("listen", &self.listen)
+            .field("tls", &self.tls)
             .field("data_dir", &self.data_dir)
             .field("model_dirs", &self.model_dirs)
             .field("start_block", &self.start_block)
@@ -237,6 +286,7 @@ impl fmt::Debug for Config {
             .field("max_value_bytes", &self.max_value_bytes)
             .field("max_job_bytes", &self.max_job_bytes)
             .field("retention_blocks", &self.retention_blocks)
+            .field("limits", &self.limits)
             .finish()
     }
 }
@@ -280,9 +330,65 @@ mod tests {
             |s| s.claim_key = Some("xyz".to_owned()),
             "claim_key holds no private key",
         );
-        check(|s| s.listen = Some(([0, 0, 0, 0], 1).into()), "loopback");
+        check(
+            |s| s.listen = Some(([0, 0, 0, 0], 1).into()),
+            "tls_certificate and tls_key",
+        );
+        check(|s| s.tls_certificate = Some("c.pem".into()), "tls_key is not");
+        check(|s| s.tls_key = Some("k.pem".into()), "tls_certificate is not");
+        check(|s| s.limits.max_streams = Some(0), "max_streams is 0");
         check(|s| s.poll_milliseconds = Some(0), "poll_milliseconds");
         check(|s| s.lease_seconds = Some(0), "lease_seconds");
+    }
+
+    #[test]
+    fn other_machines_are_served_with_tls_or_where_plaintext_is_allowed() {
+        let everywhere = Settings {
+            listen: Some(([0, 0, 0, 0], 1).into()),
+            ..settings()
+        };
+        let tls = Settings {
+            tls_certificate: Some("c.pem".into()),
+            tls_key: Some("k.pem".into()),
+            ..everywhere.clone()
+        };
+        assert!(Config::try_from(tls).unwrap().tls.is_some());
+        let allowed = |allow| Settings {
+            allow_plaintext: Some(allow),
+            ..everywhere.clone()
+        };
+        Config::try_from(allowed(true)).unwrap();
+        Config::try_from(allowed(false)).unwrap_err();
+    }
+
+    #[test]
+    fn every_setting_is_on_the_page_with_its_default() {
+        let page = include_str!("../README.md");
+        let command = <Settings as clap::Args>::augment_args(clap::Command::new("settings"));
+        for argument in command.get_arguments() {
+            let name = argument.get_id().as_str();
+            assert!(
+                page.contains(&format!("| `{name}` |")),
+                "coordinator/README.md does not have {name}"
+            );
+        }
+        let Limits {
+            max_streams,
+            idle_seconds,
+            min_upload_rate,
+            ..
+        } = Limits::default();
+        for (name, default) in [
+            ("max_streams", max_streams),
+            ("idle_seconds", idle_seconds),
+            ("min_upload_rate", min_upload_rate),
+        ] {
+            let row = page
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{name}` |")))
+                .unwrap();
+            assert!(row.contains(&format!("| {default} |")), "{row}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! - [`scheduler`] and [`lease`]: requests to workers
 //! - [`worker`], [`result`], [`dispute`], [`upload`]: what a worker says, checked
 //! - [`values`], [`retention`], [`files`]: bytes on disk
-//! - [`sessions`], [`grpc`]: connections
+//! - [`incoming`], [`sessions`], [`grpc`]: connections; [`limits`], [`quota`]: how much of them
 //!
 //! **Invariant:** what must survive a crash is in Postgres before anybody is told of it; tasks share only the database and a
 //! signal that it changed.
@@ -23,8 +23,11 @@ pub mod dispute;
 pub mod files;
 pub mod follower;
 pub mod grpc;
+pub mod incoming;
 pub mod lease;
+pub mod limits;
 pub mod planner;
+pub mod quota;
 pub mod result;
 pub mod retention;
 pub mod scheduler;

@@ -38,6 +38,8 @@ struct Current {
     job: Job,
     worker: Address,
     header: touchstone_wire::value::ValueHeader,
+    /// The whole value has to be here by then.
+    deadline: std::time::Instant,
     /// Memory of this value, of all uploads and of the worker's, given back when it is stored.
     _memory: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
@@ -77,6 +79,11 @@ impl Receiver {
             self.store(current).await?;
         }
         Ok(())
+    }
+
+    /// When the next part has to be here: at `next`, or earlier if the value as a whole is too slow.
+    pub fn deadline(&self, next: std::time::Instant) -> std::time::Instant {
+        self.current.as_ref().map_or(next, |current| current.deadline.min(next))
     }
 
     /// How many values were stored; an error if the last one is incomplete.
@@ -132,9 +139,16 @@ impl Receiver {
             assembly: Assembly::new(value.clone()),
             job,
             worker: session.worker,
+            deadline: self.deadline_of(value.length),
             header: value,
             _memory: memory,
         })
+    }
+
+    /// Memory that is held for a value is not held for ever.
+    fn deadline_of(&self, length: u64) -> std::time::Instant {
+        let seconds = length / u64::from(self.shared.limits.min_upload_rate);
+        std::time::Instant::now() + self.shared.patience() + Duration::from_secs(seconds)
     }
 
     /// Whether the value is one of the job's. What the worker said just before, on its session, may still be on its way.
@@ -161,6 +175,7 @@ impl Receiver {
             job,
             worker,
             header,
+            deadline: _,
             _memory,
         } = current;
         let (_, bytes) = assembly.finish()?;

@@ -98,6 +98,11 @@ async fn lease_of(shared: &Shared, worker: Address, job: Job) -> Result<Lease, R
         .ok_or(Refusal::ForeignJob)
 }
 
+/// Whether a checked result came under the lease, whatever became of it.
+fn was_submitted(lease: &Lease) -> bool {
+    matches!(lease.status, LeaseStatus::Submitted | LeaseStatus::Failed)
+}
+
 /// Changes the lease's status in the database, from what `lease` says it is.
 async fn advance(
     db: impl sqlx::PgExecutor<'_>,
@@ -153,6 +158,10 @@ async fn refuse(shared: &Shared, session: &Session, refuse: Refuse, now: u64) ->
 async fn commitments(shared: &Shared, session: &Session, commitments: Commitments, now: u64) -> Result<(), Refusal> {
     let Commitments { job, trace } = commitments;
     let lease = lease_of(shared, session.worker, job).await?;
+    if was_submitted(&lease) && db::trace::select_trace(&shared.db, job, session.worker).await? == trace {
+        // Sent again after a lost connection.
+        return Ok(());
+    }
     // The same condition as for the result that follows.
     lease::apply(lease.status, LeaseEvent::Submit, now, lease.expires_at)?;
     let request = db::requests::select_request(&shared.db, job.request)
@@ -177,8 +186,10 @@ async fn commitments(shared: &Shared, session: &Session, commitments: Commitment
 async fn submit(shared: &Shared, session: &Session, result: RunResult, now: u64) -> Result<(), Refusal> {
     let job = result.job;
     let lease = lease_of(shared, session.worker, job).await?;
-    if lease.status == LeaseStatus::Submitted {
-        // Sent again after a lost connection; the first one counts.
+    if let Some(submitted) = db::submissions::select_submission(&shared.db, lease.id).await?
+        && submitted.result() == result
+    {
+        // Sent again after a lost connection.
         return Ok(());
     }
     lease::apply(lease.status, LeaseEvent::Submit, now, lease.expires_at)?;

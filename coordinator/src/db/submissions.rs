@@ -2,7 +2,7 @@
 
 use sqlx::PgExecutor;
 use touchstone_chain::{Address, B256, U256, signature::SignatureBytes};
-use touchstone_wire::worker::Job;
+use touchstone_wire::worker::{Job, RunResult};
 
 use super::{
     DbError,
@@ -30,6 +30,41 @@ pub struct Submission {
     pub valid_until: u64,
     /// Signature of the claim.
     pub signature: SignatureBytes,
+}
+
+impl Submission {
+    /// What the worker sent.
+    pub fn result(&self) -> RunResult {
+        RunResult {
+            job: self.job,
+            output: self.output_data.clone(),
+            trace_root: self.trace_root,
+            valid_until: self.valid_until,
+            signature: self.signature,
+        }
+    }
+}
+
+/// A row of all columns but status and detail. A macro, because each checked query has a row type of its own.
+macro_rules! submission {
+    ($row:ident) => {
+        Ok(Submission {
+            claim: hash("submissions.claim", &$row.claim)?,
+            lease: $row.lease,
+            job: Job {
+                request: uint("submissions.request", &$row.request)?,
+                attempt: from_int("submissions.attempt", $row.attempt)?,
+            },
+            worker: address("submissions.worker", &$row.worker)?,
+            node: address("submissions.node", &$row.node)?,
+            output_data: $row.output_data,
+            trace_root: hash("submissions.trace_root", &$row.trace_root)?,
+            valid_until: from_int("submissions.valid_until", $row.valid_until)?,
+            signature: SignatureBytes::try_from($row.signature.as_slice()).map_err(|_| DbError::Corrupt {
+                column: "submissions.signature",
+            })?,
+        })
+    };
 }
 
 /// Adds a result; nothing happens if it is there.
@@ -66,26 +101,20 @@ pub async fn select_postable(db: impl PgExecutor<'_>) -> Result<Vec<Submission>,
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Submission {
-                claim: hash("submissions.claim", &row.claim)?,
-                lease: row.lease,
-                job: Job {
-                    request: uint("submissions.request", &row.request)?,
-                    attempt: from_int("submissions.attempt", row.attempt)?,
-                },
-                worker: address("submissions.worker", &row.worker)?,
-                node: address("submissions.node", &row.node)?,
-                output_data: row.output_data,
-                trace_root: hash("submissions.trace_root", &row.trace_root)?,
-                valid_until: from_int("submissions.valid_until", row.valid_until)?,
-                signature: SignatureBytes::try_from(row.signature.as_slice()).map_err(|_| DbError::Corrupt {
-                    column: "submissions.signature",
-                })?,
-            })
-        })
-        .collect()
+    rows.into_iter().map(|row| submission!(row)).collect()
+}
+
+/// The result that came under a lease.
+pub async fn select_submission(db: impl PgExecutor<'_>, lease: i64) -> Result<Option<Submission>, DbError> {
+    let row = sqlx::query!(
+        r#"select claim, lease, request::text as "request!", attempt, worker, node, output_data, trace_root, valid_until,
+                  signature
+           from submissions where lease = $1"#,
+        lease
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| submission!(row)).transpose()
 }
 
 /// Results that are on chain now.

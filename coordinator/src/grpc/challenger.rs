@@ -9,10 +9,13 @@ use touchstone_wire::{
     worker::Job,
 };
 
-use super::{Answers, Shared, stream_file, unavailable};
-use crate::db::{
-    self, DbError,
-    claims::{Claim, ClaimStatus},
+use super::{Answers, Shared, offer, stream_file, take, unavailable};
+use crate::{
+    db::{
+        self, DbError,
+        claims::{Claim, ClaimStatus},
+    },
+    quota::Permit,
 };
 
 /// Claims sent at once.
@@ -31,9 +34,10 @@ impl pb::challenger_service_server::ChallengerService for Challengers {
         &self,
         request: Request<pb::WatchClaimsRequest>,
     ) -> Result<Response<Self::WatchClaimsStream>, Status> {
+        let permit = take(&self.0.reader_quota, "watches", &request)?;
         let pb::WatchClaimsRequest { cursor } = request.into_inner();
         let (sender, receiver) = mpsc::channel(16);
-        tokio::spawn(watch(self.0.clone(), cursor, sender));
+        tokio::spawn(watch(self.0.clone(), cursor, (sender, permit)));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -82,6 +86,7 @@ impl pb::challenger_service_server::ChallengerService for Challengers {
         request: Request<pb::FetchValueRequest>,
     ) -> Result<Response<Self::FetchValueStream>, Status> {
         use pb::fetch_value_response::Part;
+        let permit = take(&self.0.reader_quota, "downloads", &request)?;
         let pb::FetchValueRequest { commitment, offset } = request.into_inner();
         let commitment = hash("commitment", &commitment)?;
         let header = db::values::select_value(&self.0.db, commitment)
@@ -100,7 +105,8 @@ impl pb::challenger_service_server::ChallengerService for Challengers {
         };
         // The channel is new: there is room.
         let _ = sender.try_send(Ok(first));
-        stream_file(self.0.values.path(commitment), offset, sender, |chunk| {
+        let path = self.0.values.path(commitment);
+        stream_file(path, offset, (sender, permit), self.0.patience(), |chunk| {
             pb::FetchValueResponse {
                 part: Some(Part::Chunk(chunk)),
             }
@@ -110,7 +116,12 @@ impl pb::challenger_service_server::ChallengerService for Challengers {
 }
 
 /// Sends every claim that changed after the cursor, then waits for more, until nobody reads or the end.
-async fn watch(shared: Shared, mut cursor: u64, sender: mpsc::Sender<Result<pb::ClaimUpdate, Status>>) {
+async fn watch(
+    shared: Shared,
+    mut cursor: u64,
+    (sender, _permit): (mpsc::Sender<Result<pb::ClaimUpdate, Status>>, Permit),
+) {
+    let patience = shared.patience();
     let mut changes = shared.changes.subscribe();
     loop {
         changes.mark_unchanged();
@@ -118,14 +129,14 @@ async fn watch(shared: Shared, mut cursor: u64, sender: mpsc::Sender<Result<pb::
             let page = match page(&shared, cursor).await {
                 Ok(page) => page,
                 Err(error) => {
-                    let _ = sender.send(Err(unavailable(error))).await;
+                    offer(&sender, Err(unavailable(error)), patience).await;
                     return;
                 }
             };
             let Some(last) = page.last() else { break };
             cursor = last.cursor;
             for update in page {
-                if sender.send(Ok(update.into())).await.is_err() {
+                if !offer(&sender, Ok(update.into()), patience).await {
                     return;
                 }
             }

@@ -8,7 +8,7 @@ use touchstone_wire::{
     proto::model::v1::{FetchFileRequest, FetchFileResponse, model_service_server::ModelService},
 };
 
-use super::{Answers, Shared, stream_file};
+use super::{Answers, Shared, stream_file, take};
 
 /// `touchstone.model.v1.ModelService`.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ impl ModelService for Models {
     type FetchFileStream = Answers<FetchFileResponse>;
 
     async fn fetch_file(&self, request: Request<FetchFileRequest>) -> Result<Response<Self::FetchFileStream>, Status> {
+        let permit = take(&self.0.reader_quota, "downloads", &request)?;
         let FetchFileRequest { digest, offset } = request.into_inner();
         let digest = hash("digest", &digest)?;
         let Some((path, length)) = self.0.files.find(digest).await else {
@@ -30,7 +31,9 @@ impl ModelService for Models {
             )));
         }
         let (sender, receiver) = mpsc::channel(4);
-        stream_file(path, offset, sender, move |chunk| FetchFileResponse { length, chunk });
+        stream_file(path, offset, (sender, permit), self.0.patience(), move |chunk| {
+            FetchFileResponse { length, chunk }
+        });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use touchstone_wire::{
     worker::{Challenge, FromWorker, Hello, ToWorker, Upload, Welcome},
 };
 
-use super::{Answers, Shared, unavailable};
+use super::{Answers, Shared, offer, take, unavailable};
 use crate::{
     clock,
     sessions::Session,
@@ -28,15 +28,10 @@ use crate::{
     worker::{self, Refusal},
 };
 
-/// A worker that has not proven its key by then is gone.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages to a worker that it has not read.
 const OUTGOING: usize = 64;
-/// Messages of a worker: a second's worth, and how many may come at once.
-const RATE: f64 = 50.0;
-const BURST: f64 = 200.0;
-/// Of one upload, between two messages.
-const UPLOAD_IDLE: Duration = Duration::from_secs(30);
+/// Seconds' worth of messages that may come at once.
+const BURST: f64 = 4.0;
 /// KiB of uploads in flight of one worker.
 const UPLOAD_KIB: usize = 320 << 10;
 
@@ -52,9 +47,11 @@ impl pb::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<Streaming<pb::WorkerMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let permit = take(&self.0.session_quota, "sessions", &request)?;
         let (sender, receiver) = mpsc::channel(OUTGOING);
         let shared = self.0.clone();
         tokio::spawn(async move {
+            let _permit = permit;
             let Err(status) = run(&shared, request.into_inner(), &sender).await;
             tracing::info!(code = ?status.code(), reason = status.message(), "session ended");
             let _ = timeout(Duration::from_secs(1), sender.send(Err(status))).await;
@@ -69,9 +66,10 @@ impl pb::worker_service_server::WorkerService for Workers {
         let mut incoming = request.into_inner();
         let mut receiver = Receiver::new(self.0.clone());
         loop {
-            let message = timeout(UPLOAD_IDLE, incoming.message())
+            let deadline = receiver.deadline(Instant::now() + self.0.patience());
+            let message = timeout_at(deadline.into(), incoming.message())
                 .await
-                .map_err(|_| Status::deadline_exceeded("no upload message came"))??;
+                .map_err(|_| Status::deadline_exceeded("the upload is too slow"))??;
             let Some(message) = message else { break };
             receiver.take(Upload::try_from(message)?).await?;
         }
@@ -96,8 +94,10 @@ async fn run(
         market: shared.deployment.market,
     };
     let nonce = challenge.nonce;
-    send(sender, ToWorker::Challenge(challenge)).await?;
-    let first = timeout(HELLO_TIMEOUT, incoming.message())
+    let patience = shared.patience();
+    send(sender, ToWorker::Challenge(challenge), patience).await?;
+    let hello = Duration::from_secs(shared.limits.hello_seconds.into());
+    let first = timeout(hello, incoming.message())
         .await
         .map_err(|_| Status::deadline_exceeded("no hello came"))??
         .ok_or_else(gone)?;
@@ -183,9 +183,11 @@ async fn serve(
         max_value_bytes: shared.max_value_bytes,
         max_job_bytes: shared.max_job_bytes,
     };
-    send(sender, ToWorker::Welcome(welcome)).await?;
+    let patience = shared.patience();
+    let rate = shared.limits.max_message_rate;
+    send(sender, ToWorker::Welcome(welcome), patience).await?;
     let mut news = News::default();
-    let mut bucket = Bucket::new(Instant::now());
+    let mut bucket = Bucket::new(rate, Instant::now());
     let mut changes = shared.changes.subscribe();
     changes.mark_changed();
     shared.changed();
@@ -193,17 +195,17 @@ async fn serve(
         tokio::select! {
             () = shared.shutdown.cancelled() => return Err(Status::unavailable("the coordinator is shutting down")),
             () = session.end.cancelled() => return Err(Status::aborted("another session of this provider began")),
-            Some(order) = orders.recv() => send(sender, order).await?,
+            Some(order) = orders.recv() => send(sender, order, patience).await?,
             changed = changes.changed() => {
                 changed.map_err(|_| Status::unavailable("the coordinator is shutting down"))?;
                 for message in news.collect(shared, session).await.map_err(unavailable)? {
-                    send(sender, message).await?;
+                    send(sender, message, patience).await?;
                 }
             }
             message = incoming.message() => {
                 let message = message?.ok_or_else(gone)?;
                 if !bucket.take(Instant::now()) {
-                    return Err(Status::resource_exhausted(format!("more than {RATE} messages a second")));
+                    return Err(Status::resource_exhausted(format!("more than {rate} messages a second")));
                 }
                 let message = FromWorker::try_from(message)?;
                 worker::handle(shared, session, message, clock::now()).await.map_err(|refusal| {
@@ -216,10 +218,14 @@ async fn serve(
 }
 
 /// A worker that does not read for this long is gone; its session would hold up nobody else meanwhile.
-async fn send(sender: &mpsc::Sender<Result<pb::CoordinatorMessage, Status>>, message: ToWorker) -> Result<(), Status> {
-    match sender.send_timeout(Ok(message.into()), Duration::from_secs(10)).await {
-        Ok(()) => Ok(()),
-        Err(_) => Err(Status::cancelled("the worker does not read")),
+async fn send(
+    sender: &mpsc::Sender<Result<pb::CoordinatorMessage, Status>>,
+    message: ToWorker,
+    patience: Duration,
+) -> Result<(), Status> {
+    match offer(sender, Ok(message.into()), patience).await {
+        true => Ok(()),
+        false => Err(Status::cancelled("the worker does not read")),
     }
 }
 
@@ -267,18 +273,25 @@ impl News {
 /// A token bucket.
 #[derive(Debug)]
 struct Bucket {
+    /// A second.
+    rate: f64,
     tokens: f64,
     at: Instant,
 }
 
 impl Bucket {
-    fn new(now: Instant) -> Self {
-        Self { tokens: BURST, at: now }
+    fn new(rate: u32, now: Instant) -> Self {
+        let rate = f64::from(rate);
+        Self {
+            rate,
+            tokens: BURST * rate,
+            at: now,
+        }
     }
 
     fn take(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * RATE).min(BURST);
+        self.tokens = (self.tokens + elapsed * self.rate).min(BURST * self.rate);
         self.at = now;
         if self.tokens < 1.0 {
             return false;
@@ -298,7 +311,7 @@ mod tests {
     #[test]
     fn a_burst_passes_a_flood_does_not_and_time_heals() {
         let start = Instant::now();
-        let mut bucket = Bucket::new(start);
+        let mut bucket = Bucket::new(50, start);
         assert!((0..200).all(|_| bucket.take(start)));
         assert!(!bucket.take(start));
         let later = start + Duration::from_secs(1);

@@ -6,3 +6,6 @@ mod common;
 mod disputes;
 mod flow;
 mod lies;
+mod limits;
+mod resent;
+mod tls;

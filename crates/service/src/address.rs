@@ -63,6 +63,7 @@ impl CoordinatorAddress {
             .keep_alive_timeout(limits::KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
         if self.url.starts_with("https://") {
+            crate::tls::choose_provider();
             let tls = match &self.ca {
                 None => ClientTlsConfig::new().with_native_roots(),
                 Some(path) => {

@@ -3,6 +3,8 @@
 
 #[path = "../../../../crates/chain/tests/common/anvil.rs"]
 pub mod anvil;
+#[path = "../../../../crates/service/tests/common/certificates.rs"]
+pub mod certificates;
 pub mod postgres;
 pub mod toy;
 pub mod worker;
@@ -178,10 +180,18 @@ impl Net {
 
     /// Starts a coordinator on a free port.
     pub async fn coordinator(&self) -> Coordinator {
+        self.coordinator_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn coordinator_with(&self, change: impl FnOnce(&mut Settings)) -> Coordinator {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut settings = self.settings();
+        change(&mut settings);
+        let config = Config::try_from(settings).unwrap();
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let config = Config::try_from(self.settings()).unwrap();
         let task = tokio::spawn(touchstone_coordinator::run_on(config, listener, shutdown.clone()));
         Coordinator { url, shutdown, task }
     }

@@ -1,8 +1,11 @@
 //! A worker's hand: every message by itself, so that a test can tell the truth or lie at any point.
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::{StreamExt as _, iter, wrappers::ReceiverStream};
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{
+    Code, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
 use touchstone_chain::{Address, B256, PrivateKeySigner, signature};
 use touchstone_protocol::{
     claim::{Claim, Domain, bound_trace, outputs_hash},
@@ -27,6 +30,12 @@ pub fn node_key(account: Account) -> PrivateKeySigner {
     PrivateKeySigner::from_bytes(&digest::hash(format!("node {}", account as u8))).unwrap()
 }
 
+/// A connection to a coordinator, once it serves.
+pub async fn channel(url: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
+    super::eventually("the coordinator serves", async || endpoint.connect().await.ok()).await
+}
+
 pub struct Worker {
     pub provider: Address,
     pub key: PrivateKeySigner,
@@ -40,17 +49,14 @@ pub struct Worker {
 impl Worker {
     /// Connects and hears the challenge.
     pub async fn dial(net: &Net, url: &str, account: Account) -> (Self, Challenge) {
-        let client = super::eventually("the coordinator serves", async || {
-            WorkerServiceClient::connect(url.to_owned()).await.ok()
-        })
-        .await;
-        let mut client = client;
+        Self::dial_on(net, channel(url).await, account).await.unwrap()
+    }
+
+    /// Opens a session on a channel and hears the challenge.
+    pub async fn dial_on(net: &Net, channel: Channel, account: Account) -> Result<(Self, Challenge), Status> {
+        let mut client = WorkerServiceClient::new(channel).max_encoding_message_size(usize::MAX);
         let (sender, receiver) = mpsc::channel(1_024);
-        let incoming = client
-            .session(ReceiverStream::new(receiver))
-            .await
-            .unwrap()
-            .into_inner();
+        let incoming = client.session(ReceiverStream::new(receiver)).await?.into_inner();
         let mut worker = Self {
             provider: net.key(account).address(),
             key: node_key(account),
@@ -66,7 +72,19 @@ impl Worker {
         let ToWorker::Challenge(challenge) = worker.hear().await.unwrap() else {
             panic!("no challenge")
         };
-        (worker, challenge)
+        Ok((worker, challenge))
+    }
+
+    /// Opens a session on a channel and proves its key.
+    pub async fn connect_on(net: &Net, channel: Channel, account: Account) -> Result<Self, Status> {
+        let (mut worker, challenge) = Self::dial_on(net, channel, account).await?;
+        let hello = worker.hello(&challenge);
+        worker.say(FromWorker::Hello(hello)).await;
+        let ToWorker::Welcome(Welcome { session, .. }) = worker.hear().await? else {
+            panic!("no welcome")
+        };
+        worker.session = session;
+        Ok(worker)
     }
 
     pub fn hello(&self, challenge: &Challenge) -> Hello {
@@ -90,18 +108,28 @@ impl Worker {
 
     /// Connects and proves its key.
     pub async fn connect(net: &Net, url: &str, account: Account) -> Self {
-        let (mut worker, challenge) = Self::dial(net, url, account).await;
-        let hello = worker.hello(&challenge);
-        worker.say(FromWorker::Hello(hello)).await;
-        let ToWorker::Welcome(Welcome { session, .. }) = worker.hear().await.unwrap() else {
-            panic!("no welcome")
-        };
-        worker.session = session;
-        worker
+        Self::connect_on(net, channel(url).await, account).await.unwrap()
     }
 
     pub async fn say(&self, message: FromWorker) {
         assert!(self.try_say(message).await, "the session has ended");
+    }
+
+    /// Says something that no honest worker says.
+    pub async fn say_raw(&self, message: pb::worker_message::Message) {
+        let message = pb::WorkerMessage { message: Some(message) };
+        assert!(self.sender.send(message).await.is_ok(), "the session has ended");
+    }
+
+    /// An upload call whose parts the test sends one by one.
+    pub fn upload_by_hand(&self) -> (mpsc::Sender<pb::UploadRequest>, JoinHandle<Result<u32, Status>>) {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut client = self.client.clone();
+        let call = tokio::spawn(async move {
+            let answer = client.upload(ReceiverStream::new(receiver)).await?;
+            Ok(answer.into_inner().values)
+        });
+        (sender, call)
     }
 
     /// Says something where the session may have ended. False: it has.
