@@ -337,6 +337,10 @@ fn layer_norm_underflow() {
         3.9,
         0.02,
     );
+    let tiny = f32::from_bits(900);
+    layer_ends("of a small scale", &[tiny, 0.0], 0, 0.3, 0.0, 3.9, 0.02);
+    layer_ends("of a large scale", &[tiny, 0.0], 0, 3e5, 0.0, 3.9, 0.02);
+    layer_ends("of large terms", &[3e5, -3e5], 0, 1e-40, 0.0, 1e-5, 0.02);
 }
 
 #[test]
@@ -441,4 +445,8 @@ fn batch_norm_products_and_bias() {
     let held = |y: f32| batch_norm(PROFILE, x.to_bits(), one, one, mean.to_bits(), one, 0, y.to_bits()).inside;
     assert!(held(1.0) && held(1.0 + 2.0 * u) && !held(1.0 - u) && !held(1.0 + 6.0 * u));
     batch_ends("underflow", 1e-39, 1.99, 0.0, 0.0, 1.0, 1e-5, 0.02);
+    batch_ends("of small factors", 1e-20, 1e-21, 0.0, 0.0, 1.0, 1e-5, 0.02);
+    batch_ends("of a large scale", 1e-40, 3e5, 0.0, 0.0, 1.0, 1e-5, 0.02);
+    batch_ends("of a large term", 3e5, 1e-40, 0.0, 0.0, 1.0, 1e-5, 0.02);
+    batch_ends("of a large mean", 0.0, 1e-40, 0.0, 3e5, 1.0, 1e-5, 0.02);
 }

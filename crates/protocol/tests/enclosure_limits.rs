@@ -123,3 +123,126 @@ fn infinite_results_of_norms_need_an_overflow() {
     assert!(batch(x, 2f32.powi(28), 0.0, infinity));
     assert!(batch(1.0, 1.0, f32::MAX, infinity) && !batch(1.0, 1.0, 2f32.powi(120), infinity));
 }
+
+fn layer_holds(row: &[f32], eps: f32, g: f32, b: f32, y: f32) -> bool {
+    let bits: Vec<u32> = row.iter().map(|x| x.to_bits()).collect();
+    let [eps, g, b, y] = [eps, g, b, y].map(f32::to_bits);
+    layer_norm(PROFILE, &bits, 0, g, b, eps, y).inside
+}
+
+#[test]
+fn layer_norms_of_what_is_not_finite_are_not_finite() {
+    let (infinity, nan) = (f32::INFINITY, f32::NAN);
+    for (row, g, b) in [
+        ([infinity, 1.0], 1.0, 0.0),
+        ([1.0, nan], 1.0, 0.0),
+        ([1.0, 2.0], infinity, 0.0),
+        ([1.0, 2.0], nan, 0.0),
+        ([1.0, 2.0], 1.0, -infinity),
+        ([1.0, 2.0], 1.0, nan),
+    ] {
+        for y in [nan, infinity, -infinity] {
+            assert!(layer_holds(&row, 1e-5, g, b, y), "{row:?} {g} {b}");
+        }
+        for y in [0.0, -1.0, f32::MAX] {
+            assert!(!layer_holds(&row, 1e-5, g, b, y), "{row:?} {g} {b}: {y}");
+        }
+    }
+}
+
+#[test]
+fn layer_norms_whose_squares_may_overflow_admit_nan_and_zero() {
+    let waves = |n: usize| -> Vec<f32> {
+        (0..n)
+            .map(|i| 2f32.powi(62) * if i % 2 == 0 { 1.0 } else { -1.0 })
+            .collect()
+    };
+    // Twice n·2^124 against 2^128: from eight terms on.
+    for (n, overflows) in [(2, false), (4, false), (8, true), (16, true)] {
+        assert!(layer_holds(&waves(n), 1e-5, 1.0, 0.0, 1.0));
+        assert_eq!(layer_holds(&waves(n), 1e-5, 1.0, 0.0, f32::NAN), overflows, "{n}");
+        assert_eq!(layer_holds(&waves(n), 1e-5, 1.0, 0.0, 0.0), overflows, "{n}");
+        assert!(!layer_holds(&waves(n), 1e-5, 1.0, 0.0, -0.5) && !layer_holds(&waves(n), 1e-5, 1.0, 0.0, 1.5));
+    }
+    // One square alone, from 2^63 on.
+    let alone = |x: f32| layer_holds(&[x, x], 1e-5, 1.0, 0.0, f32::NAN);
+    assert!(alone(2f32.powi(63)) && !alone(2f32.powi(63).next_down()));
+}
+
+#[test]
+fn quotients_that_may_overflow_on_the_way_are_not_judged() {
+    // ŝ is the root of the least epsilon, 2^-63; its reciprocal times the scale reaches 2^127 for a scale of 2^64.
+    let least = f32::MIN_POSITIVE;
+    for (scale, judged) in [(60, true), (62, true), (66, false), (100, false)] {
+        assert_eq!(
+            !layer_holds(&[0.0, 0.0], least, 2f32.powi(scale), 0.0, f32::NAN),
+            judged,
+            "{scale}"
+        );
+        let operands = [0.0, 2f32.powi(scale), 0.0, 0.0, 0.0, least, 5.0].map(f32::to_bits);
+        let [x, g, b, mean, variance, eps, y] = operands;
+        assert_eq!(
+            !batch_norm(PROFILE, x, g, b, mean, variance, eps, y).inside,
+            judged,
+            "{scale}"
+        );
+    }
+    // The variance of large neighbours may be 0 by its error, and epsilon is nothing beside its other end.
+    let base = 2f32.powi(61);
+    assert!(layer_holds(
+        &[base, base.next_up(), base, base],
+        least,
+        1.0,
+        0.0,
+        f32::NAN
+    ));
+}
+
+#[test]
+fn products_may_overflow_before_the_bias_of_the_other_sign() {
+    // One term away from fifteen: (x − μ)/σ = √15. The product is `size` times 2^128.
+    let mut row = [0f32; 16];
+    row[0] = 1000.0;
+    let held = |size: f64, b: f32, y: f32| {
+        let g = (size * 2f64.powi(128) / 15f64.sqrt()) as f32;
+        layer_holds(&row, 1e-5, g, b, y)
+    };
+    let (infinity, large) = (f32::INFINITY, 2f32.powi(127));
+    assert!(held(1.2, 0.0, infinity) && held(1.2, -large, infinity) && held(3.0, 0.0, infinity));
+    assert!(held(-1.2, 0.0, -infinity) && held(-1.2, large, -infinity) && held(-3.0, 0.0, -infinity));
+    // Added before anything overflows it is another sum.
+    assert!(held(1.2, -large, (0.7 * 2f64.powi(128)) as f32));
+    assert!(!held(0.9, 0.0, infinity) && held(0.9, large, infinity) && !held(1.2, 0.0, -infinity));
+}
+
+/// x, scale, bias, mean, variance, epsilon, y.
+fn batch_holds(operands: [f32; 7]) -> bool {
+    let [x, g, b, mean, variance, eps, y] = operands.map(f32::to_bits);
+    batch_norm(PROFILE, x, g, b, mean, variance, eps, y).inside
+}
+
+#[test]
+fn batch_norms_of_what_is_not_finite() {
+    let (infinity, nan) = (f32::INFINITY, f32::NAN);
+    for odd in 0..4 {
+        for value in [infinity, -infinity, nan] {
+            let mut operands = [1.5, 2.0, 3.0, 0.5, 1.0, 1e-5, nan];
+            operands[odd] = value;
+            assert!(batch_holds(operands), "{operands:?}");
+            for y in [0.0, 3.0, f32::MAX] {
+                operands[6] = y;
+                assert!(!batch_holds(operands), "{operands:?}");
+            }
+        }
+    }
+    let of_variance = |variance, y| batch_holds([1.5, 2.0, 3.0, 0.5, variance, 1e-5, y]);
+    // 1/√∞ = 0 leaves the bias, if no engine forms 0/0 before; √−∞ leaves nothing.
+    assert!(of_variance(infinity, 3.0) && of_variance(infinity, nan) && !of_variance(infinity, infinity));
+    assert!(!of_variance(-infinity, 3.0) && of_variance(-infinity, nan));
+    assert!(of_variance(nan, nan) && !of_variance(nan, 3.0));
+    // An epsilon that no descriptor has is not judged.
+    for eps in [infinity, nan] {
+        assert!(batch_holds([1.5, 2.0, 3.0, 0.5, 1.0, eps, 77.0]));
+        assert!(layer_holds(&[1.0, 2.0], eps, 1.0, 0.0, 77.0));
+    }
+}

@@ -178,3 +178,22 @@ fn moments_of_every_algorithm_fit_the_constant() {
     // Half of any of them would not do.
     assert!(all.iter().all(|&share| share > 0.5), "{all:?}");
 }
+
+#[test]
+fn the_count_is_the_pages() {
+    for (n, log) in [
+        (1usize, 0),
+        (2, 1),
+        (3, 2),
+        (4, 2),
+        (5, 3),
+        (16, 4),
+        (17, 5),
+        (1000, 10),
+        (1024, 10),
+        (1025, 11),
+        (2048, 11),
+    ] {
+        assert_eq!(moment_roundings(n), n as u64 + 3 * log + 12, "{n}");
+    }
+}
