@@ -138,8 +138,7 @@ async fn a_layer_answered_without_the_coordinator_is_handed_in_when_it_is_back()
     });
     answered.await.with_context(|| worker.tail())?;
 
-    let mut back = network.coordinator()?.start()?;
-    back.says("layer stored", scenario::START).await?;
+    let back = network.coordinator()?.start()?;
     let strike = events.wait("the strike", scenario::DISPUTED, |event| {
         struck(event, request, provider.provider)
     });

@@ -5,7 +5,11 @@ use std::{fs, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::task::JoinSet;
-use touchstone_chain::{B256, U256, bindings::IMarket};
+use touchstone_chain::{
+    B256, U256,
+    bindings::{IDisputes::IDisputesEvents as D, IMarket},
+    event::Body,
+};
 use touchstone_model::tensor_file::read_npy;
 use touchstone_protocol::descriptor::Place;
 use touchstone_tests::{
@@ -165,22 +169,33 @@ async fn each_model_is_served_and_one_wrong_inner_element_in_each_is_convicted()
         liars.push(launch.with("TOUCHSTONE_WORKER_SERVE", case.model.id).start()?);
     }
     let again = ask_all(&network, &cases, 1).await?;
+    let mut lies = Vec::new();
     for ((case, request), liar) in cases.iter().zip(&again).zip(&liars) {
         let claimed = events.wait("the false claim", scenario::SERVED, |event| {
             claim_by(event, *request, case.cheat.provider)
         });
-        claimed
-            .await
-            .with_context(|| format!("{}: {}", case.name, liar.tail()))?;
+        let claimed = claimed.await;
+        let ((claim, _), seen) = claimed.with_context(|| format!("{}: {}", case.name, liar.tail()))?;
+        lies.push((claim, seen.block.timestamp));
     }
     let worker = launch.start()?;
-    for ((case, request), liar) in cases.iter().zip(&again).zip(&mut liars) {
+    for (((case, request), liar), (claim, claimed_at)) in cases.iter().zip(&again).zip(&mut liars).zip(&lies) {
         let strike = events.wait("the strike", scenario::DISPUTED, |event| {
             struck(event, *request, case.cheat.provider)
         });
-        strike
+        let (_, strike) = strike
             .await
             .with_context(|| format!("{}: {}", case.name, challenger.tail()))?;
+        let opened = events.seen.iter().rev().find_map(|seen| match &seen.event.body {
+            Body::Disputes(D::Opened(e)) if e.claim == *claim => Some(seen.block.timestamp),
+            _ => None,
+        });
+        println!(
+            "{}: disputed {} s and struck {} s after the claim",
+            case.name,
+            opened.context("struck without a dispute")? - claimed_at,
+            strike.block.timestamp - claimed_at
+        );
         books::slashed(&network, &case.cheat, U256::from(STAKE)).await?;
         ensure!(
             liar.is_running()?,
