@@ -120,7 +120,7 @@ impl Inliner<'_> {
             .chain(&function.output)
             .chain(&node.input)
             .chain(&node.output);
-        self.spend(names.map(name_bytes).sum())?;
+        self.spend(names.map(|name| name_bytes(name)).sum())?;
         // Formal names map to the caller's; an operand left out maps to the empty name.
         let padded = |names: &[String], index: usize| names.get(index).cloned().unwrap_or_default();
         let mut names: BTreeMap<&str, String> = BTreeMap::new();
@@ -181,14 +181,18 @@ impl Inliner<'_> {
 }
 
 /// Bytes of a name in memory: an empty one is two bytes in the file.
-fn name_bytes(name: &String) -> u64 {
+fn name_bytes(name: &str) -> u64 {
     (size_of::<String>() + name.len()) as u64
 }
 
 /// Bytes of a node in memory; in the file an empty message or a small number takes one or two.
 fn node_bytes(node: &NodeProto) -> u64 {
     let own = [&node.name, &node.op_type, &node.domain, &node.overload];
-    let names = own.into_iter().chain(&node.input).chain(&node.output).map(name_bytes);
+    let names = own
+        .into_iter()
+        .chain(&node.input)
+        .chain(&node.output)
+        .map(|name| name_bytes(name));
     let attributes = node.attribute.iter().map(attribute_bytes);
     size_of::<NodeProto>() as u64 + names.sum::<u64>() + attributes.sum::<u64>()
 }
