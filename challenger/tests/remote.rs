@@ -1,9 +1,13 @@
 //! The gRPC client against servers that lie, flood, fall silent and stop.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../crates/service/tests/common/certificates.rs"]
+mod certificates;
+
 use std::{pin::Pin, time::Duration};
 
 use alloy_primitives::{B256, keccak256};
+use certificates::Authority;
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
@@ -156,13 +160,18 @@ async fn file(remote: &Coordinator) -> Result<Vec<u8>, FileError> {
 }
 
 async fn serve(way: Way) -> Coordinator {
+    dial(&format!("http://{}", listen(way, Server::builder()).await))
+}
+
+/// The address of a server.
+async fn listen(way: Way, mut server: Server) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = Server::builder()
+    let address = listener.local_addr().unwrap();
+    let router = server
         .add_service(ChallengerServiceServer::new(Fake(way)))
         .add_service(ModelServiceServer::new(Fake(way)));
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
-    dial(&url)
+    address
 }
 
 fn wanted() -> Wanted {
@@ -224,4 +233,23 @@ async fn whoever_is_silent_or_gone_is_unavailable_in_time() {
         let error = file(remote).await.unwrap_err();
         assert!(matches!(error, FileError::Unavailable { .. }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn over_tls_only_whom_our_authority_certified_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, others) = (
+        Authority::new(folder.path(), "ours"),
+        Authority::new(folder.path(), "others"),
+    );
+    let server = Server::builder().tls_config(ours.server_tls(folder.path())).unwrap();
+    let url = format!("https://{}", listen(Way::Honest, server).await);
+    let dial = |authority: &Authority| {
+        let address = CoordinatorAddress::new(&url, Some(authority.file.clone()), false).unwrap();
+        Coordinator::new(&address, Duration::from_secs(5)).unwrap()
+    };
+    assert_eq!(dial(&ours).value(&wanted()).await.unwrap(), value());
+    assert_eq!(file(&dial(&ours)).await.unwrap(), FILE);
+    let error = dial(&others).value(&wanted()).await.unwrap_err();
+    assert!(matches!(error, RemoteError::Unavailable { .. }), "{error}");
 }

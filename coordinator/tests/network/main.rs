@@ -8,4 +8,5 @@ mod flow;
 mod lies;
 mod limits;
 mod resent;
+mod settled;
 mod tls;

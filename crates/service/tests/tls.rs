@@ -9,24 +9,17 @@ use std::{path::Path, process::Command, time::Duration};
 use certificates::Authority;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{
-    Status,
-    transport::{Identity, Server, ServerTlsConfig},
-};
+use tonic::{Status, transport::Server};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use touchstone_service::CoordinatorAddress;
 
 /// A server with a certificate of this authority; its port.
 async fn serve(authority: &Authority, folder: &Path) -> u16 {
-    let files = authority.certify(folder);
-    let read = |path| std::fs::read(path).unwrap();
-    let identity = Identity::from_pem(read(files.certificate), read(files.key));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    touchstone_service::tls::choose_provider();
     let (_, health) = tonic_health::server::health_reporter();
     let server = Server::builder()
-        .tls_config(ServerTlsConfig::new().identity(identity))
+        .tls_config(authority.server_tls(folder))
         .unwrap()
         .add_service(health);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));

@@ -118,6 +118,11 @@ impl Coordinator {
     }
 
     pub(crate) async fn serving(file: Vec<u8>, chain_id: u64, market: Address) -> Self {
+        Self::on(Server::builder(), file, chain_id, market).await
+    }
+
+    /// The same with a server of one's own.
+    pub(crate) async fn on(mut server: Server, file: Vec<u8>, chain_id: u64, market: Address) -> Self {
         let (sender, sessions) = mpsc::channel(8);
         let uploads = Uploads::default();
         let service = Service {
@@ -130,7 +135,7 @@ impl Coordinator {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (accept, accepted) = mpsc::channel(8);
-        let server = Server::builder()
+        let server = server
             .add_service(WorkerServiceServer::new(service.clone()).max_decoding_message_size(limits::MAX_MESSAGE_BYTES))
             .add_service(ModelServiceServer::new(service))
             .serve_with_incoming(ReceiverStream::new(accepted));

@@ -4,6 +4,9 @@
 
 #[path = "../../../crates/chain/tests/common/anvil.rs"]
 mod anvil;
+#[path = "../../../crates/service/tests/common/certificates.rs"]
+mod certificates;
 mod common;
 mod direct;
 mod leases;
+mod tls;

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tonic::transport::{Identity, ServerTlsConfig};
 
 /// An authority, with its certificate in a file.
 pub struct Authority {
@@ -33,6 +34,14 @@ impl Authority {
             issuer: Issuer::new(parameters, key),
             file,
         }
+    }
+
+    /// What a server of this machine speaks TLS with.
+    pub fn server_tls(&self, folder: &Path) -> ServerTlsConfig {
+        touchstone_service::tls::choose_provider();
+        let Certified { certificate, key } = self.certify(folder);
+        let read = |path| std::fs::read(path).unwrap();
+        ServerTlsConfig::new().identity(Identity::from_pem(read(certificate), read(key)))
     }
 
     /// Certifies this machine.
