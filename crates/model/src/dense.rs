@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use touchstone_protocol::descriptor::Code;
 
 use crate::{
-    cost::worst_chunks,
+    cost::{runs, worst_chunks},
     error::{CompileError, Refusal},
     fold::{self, Budget},
     ir::{Limits, Map, Op, Program, Source, Value, ValueId, row_major},
@@ -99,7 +99,11 @@ fn fill(program: &Program, op: &Op, operand: usize) -> Option<u32> {
     }
     match op.code {
         Code::Contract | Code::Softmax | Code::LayerNorm => Some(0),
-        _ if worst_chunks(op, operand, &program.values[map.value]) <= limits::SPAN_CHUNKS => None,
+        _ if worst_chunks(op, operand, &program.values[map.value]) <= limits::SPAN_CHUNKS
+            && runs(&op.reduction) <= limits::SPAN_RUNS =>
+        {
+            None
+        }
         Code::MaxPool => Some(0xff80_0000),
         // The mean over the terms in bounds counts them: filled up, it would be another.
         Code::Mean if op.params[0] == 0 && !map.bounds.is_empty() => None,
