@@ -21,7 +21,7 @@ use crate::{
     knowledge,
     store::Store,
     strategy::{self, Action, Charge, Stage},
-    tracked::Tracked,
+    tracked::{self, Tracked},
     verdict::Verdict,
     view::Terms,
     work::{Opened, Progress, Tools},
@@ -31,8 +31,6 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// First wait before trying again; it doubles up to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
-/// Blocks after which an ended claim is forgotten.
-const KEEP_BLOCKS: u64 = 128;
 /// Blocks over which it is measured how long they take.
 const MEASURED_BLOCKS: u64 = 16;
 /// How often it is said how far the chain is read.
@@ -191,7 +189,7 @@ impl App {
             match (open, row.ended) {
                 (false, None) => self.parts.store.update_claim_ended(claim, Some(head.number))?,
                 (true, Some(_)) => self.parts.store.update_claim_ended(claim, None)?,
-                (false, Some(since)) if is_done_with(since, head.number, self.claims.get(&claim)) => {
+                (false, Some(since)) if tracked::is_done_with(since, head.number, self.claims.get(&claim)) => {
                     self.parts.store.delete_claim(claim)?;
                     self.claims.remove(&claim);
                     continue;
@@ -453,48 +451,10 @@ impl App {
     }
 }
 
-/// Whether a claim that was seen to have ended in block `since` may be forgotten. Not before we have looked for a dispute of ours on it: while one is
-/// live or moot there is a bond in it to fetch, however long ago the claim ended.
-fn is_done_with(since: u64, head: u64, known: Option<&Tracked>) -> bool {
-    head > since + KEEP_BLOCKS && known.is_some_and(|known| !known.disputed)
-}
-
 /// A claim's dispute and our move in it.
 pub(crate) struct Considered {
     pub(crate) claim: B256,
     pub(crate) dispute: B256,
     pub(crate) seen: crate::view::Seen,
     pub(crate) action: Option<Action>,
-}
-
-#[cfg(test)]
-mod tests {
-    use alloy_primitives::Address;
-
-    use super::*;
-    use crate::record::ClaimRow;
-
-    #[test]
-    fn a_claim_with_a_bond_of_ours_in_it_is_never_forgotten() {
-        let row = ClaimRow {
-            claim: B256::ZERO,
-            request: U256::ZERO,
-            attempt: 1,
-            worker: Address::ZERO,
-            node: Address::ZERO,
-            outputs: B256::ZERO,
-            trace_root: B256::ZERO,
-            output_data: Default::default(),
-            window_end: 0,
-            ended: Some(1),
-        };
-        // Just read from the store, after a restart: whether there is a dispute was not asked yet.
-        let mut tracked = Tracked::new(row, false, RETRY.0);
-        let late = 1 + KEEP_BLOCKS + 1;
-        assert!(!is_done_with(1, late, None));
-        assert!(!is_done_with(1, late, Some(&tracked)));
-        tracked.disputed = false;
-        assert!(is_done_with(1, late, Some(&tracked)));
-        assert!(!is_done_with(1, late - 1, Some(&tracked)));
-    }
 }

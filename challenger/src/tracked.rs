@@ -13,6 +13,15 @@ use crate::{
     work::{Layers, Progress},
 };
 
+/// Blocks after which an ended claim is forgotten.
+const KEEP_BLOCKS: u64 = 128;
+
+/// Whether a claim that was seen to have ended in block `since` may be forgotten. Not before we have looked for a dispute of ours on it: while one is
+/// live or moot there is a bond in it to fetch, however long ago the claim ended.
+pub(crate) fn is_done_with(since: u64, head: u64, known: Option<&Tracked>) -> bool {
+    head > since + KEEP_BLOCKS && known.is_some_and(|known| !known.disputed)
+}
+
 /// A claim that is looked at.
 pub(crate) struct Tracked {
     pub(crate) row: ClaimRow,
@@ -137,5 +146,37 @@ impl Tracked {
         {
             tracing::warn!(%claim, %request, ?action, layer, operator, element, share, "would dispute");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, B256, U256};
+
+    use super::*;
+    use crate::record::ClaimRow;
+
+    #[test]
+    fn a_claim_with_a_bond_of_ours_in_it_is_never_forgotten() {
+        let row = ClaimRow {
+            claim: B256::ZERO,
+            request: U256::ZERO,
+            attempt: 1,
+            worker: Address::ZERO,
+            node: Address::ZERO,
+            outputs: B256::ZERO,
+            trace_root: B256::ZERO,
+            output_data: Default::default(),
+            window_end: 0,
+            ended: Some(1),
+        };
+        // Just read from the store, after a restart: whether there is a dispute was not asked yet.
+        let mut tracked = Tracked::new(row, false, Duration::ZERO);
+        let late = 1 + KEEP_BLOCKS + 1;
+        assert!(!is_done_with(1, late, None));
+        assert!(!is_done_with(1, late, Some(&tracked)));
+        tracked.disputed = false;
+        assert!(is_done_with(1, late, Some(&tracked)));
+        assert!(!is_done_with(1, late - 1, Some(&tracked)));
     }
 }

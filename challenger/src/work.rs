@@ -246,3 +246,155 @@ impl Tools {
 
 /// Opened layers of a claim.
 pub(crate) type Layers = BTreeMap<u32, Opened>;
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, sync::mpsc};
+
+    use alloy_primitives::{U256, keccak256};
+    use touchstone_engine::{Keep, Reference, Value};
+    use touchstone_protocol::{model::Profile, tensor::byte_length};
+
+    use super::*;
+    use crate::{
+        model::Model,
+        record::{Cursor, ModelRow, RequestRow},
+        remote::Nobody,
+        store::{BlockRows, Identity},
+    };
+
+    fn tools(folder: &tempfile::TempDir, files: &[PathBuf]) -> Arc<Tools> {
+        let identity = Identity {
+            chain_id: 1,
+            market: Address::ZERO,
+            challenger: None,
+        };
+        let remote = Arc::new(Nobody);
+        Arc::new(Tools {
+            store: Store::open(folder.path(), &identity).unwrap(),
+            library: Library::new(folder.path().join("models"), files, remote.clone()).unwrap(),
+            remote,
+            engines: vec![Arc::new(Reference)],
+            tolerance: Tolerance::USUAL,
+            threads: NonZero::<usize>::MIN,
+            patience: Duration::from_secs(1),
+            computing: Arc::new(Semaphore::new(1)),
+        })
+    }
+
+    #[tokio::test]
+    async fn computing_goes_on_alone_when_nobody_waits_for_it_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let tools = tools(&folder, &[]);
+        let (begun, has_begun) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let first = tools.clone();
+        let waiting = tokio::spawn(async move {
+            let job = move |_: &Tools| {
+                begun.send(()).unwrap();
+                released.recv().unwrap();
+            };
+            first.compute(job).await
+        });
+        tokio::task::spawn_blocking(move || has_begun.recv().unwrap())
+            .await
+            .unwrap();
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert_eq!(tools.computing.available_permits(), 0, "the thread still computes");
+        release.send(()).unwrap();
+        tools.compute(|_| ()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_waited_for_however_long_the_one_before_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let tools = tools(&folder, &[]);
+        let busy = tools.computing.clone().acquire_owned().await.unwrap();
+        let patient = tools.clone();
+        let waiting = tokio::spawn(async move { patient.compute(|_| 7).await });
+        // An hour goes by at once, since nothing else happens.
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        drop(busy);
+        assert_eq!(waiting.await.unwrap().unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn each_piece_of_work_is_given_back_by_itself() {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/suite/mlp_dynamo.onnx");
+        let bytes = std::fs::read(&file).unwrap();
+        let profile = Profile::FAST.encode();
+        let model = Model::compile(&bytes, profile, Address::ZERO).unwrap();
+        let inputs: Vec<Value> = model
+            .plan
+            .inputs
+            .iter()
+            .map(|io| {
+                let length = byte_length(io.dtype, &io.dims).unwrap();
+                Value::new(io.dtype, io.dims.clone(), vec![0; length as usize]).unwrap()
+            })
+            .collect();
+        let engine: &dyn Engine = &Reference;
+        let run = engine.run(&model.plan, &inputs, Keep::All).unwrap();
+        let trace = Trace::commit(&run).unwrap();
+        let joined = |values: &[Value]| values.iter().flat_map(|v| v.bytes.to_vec()).collect::<Vec<u8>>();
+        let folder = tempfile::tempdir().unwrap();
+        let tools = tools(&folder, &[file]);
+        let row = ClaimRow {
+            claim: B256::repeat_byte(1),
+            request: U256::from(1),
+            attempt: 1,
+            worker: Address::ZERO,
+            node: Address::ZERO,
+            outputs: trace.outputs_hash(),
+            trace_root: trace.root(),
+            output_data: joined(&run.outputs).into(),
+            window_end: 0,
+            ended: None,
+        };
+        let rows = BlockRows {
+            models: vec![ModelRow {
+                model: model.id,
+                publisher: Address::ZERO,
+                digest: keccak256(&bytes),
+                profile,
+            }],
+            requests: vec![RequestRow {
+                request: row.request,
+                model: model.id,
+                inputs: trace.inputs_hash(),
+                input_data: joined(&inputs).into(),
+            }],
+            ..Default::default()
+        };
+        let cursor = Cursor {
+            number: 1,
+            hash: B256::ZERO,
+        };
+        tools.store.insert_block(cursor, 10, &rows).unwrap();
+        let mut progress = Progress::default();
+        let mut made = Vec::new();
+        while progress.verdict.is_none() {
+            progress = tools.clone().examine(row.clone(), progress).await;
+            made.push((
+                progress.subject.is_some(),
+                progress.own.is_some(),
+                progress.trace.is_some(),
+            ));
+        }
+        assert_eq!(
+            made,
+            [
+                (true, false, false),
+                (true, true, false),
+                (true, true, true),
+                (true, true, true)
+            ]
+        );
+        assert!(
+            matches!(progress.verdict, Some(Verdict::Valid { .. })),
+            "{:?}",
+            progress.verdict
+        );
+    }
+}

@@ -11,6 +11,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
 
@@ -24,11 +25,21 @@ use touchstone_chain::{
     deploy::{deploy, devnet_parameters},
     event::Deployment,
 };
-use touchstone_protocol::{descriptor::Code, merkle::MerkleTree};
-use touchstone_wire::worker::{FromWorker, Job, ModelRef, Offer, RefuseReason, RunResult, ToWorker};
+use touchstone_protocol::{
+    claim::{Claim, Domain, bound_trace, outputs_hash},
+    descriptor::Code,
+    merkle::MerkleTree,
+    tensor,
+};
+use touchstone_wire::worker::{
+    Ask, FromWorker, Job, ModelRef, Offer, Question, RefuseReason, Reply, RunResult, ToWorker,
+};
 use touchstone_worker::{
+    Behaviour, Honest, Responder,
+    answer::{AnswerError, Case},
     config::{Config, Key},
     model::Model,
+    store::{Identity, Store},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -254,14 +265,8 @@ async fn a_lease_that_the_chain_does_not_know_is_refused() {
     worker.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins() {
-    let mut scene = scene().await;
-    let worker = Worker::start(scene.config.clone(), honest());
-    let mut session = scene.coordinator.session().await;
-    let result = leased(&mut session, scene.offer.clone()).await;
-
-    // Anybody can post what it signed.
+/// Posts what the worker signed, as anybody can, and opens a dispute on it that asks for the children of the trace root; gives both ids.
+async fn disputed(scene: &Scene, result: &RunResult) -> (B256, B256) {
     let (node, Deployment { market, disputes, .. }) = (&scene.node, scene.deployment);
     let terms = IMarket::Terms {
         request: scene.offer.job.request,
@@ -289,7 +294,6 @@ async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins(
         .await
         .claim;
 
-    // A challenger asks everything there is to ask; nobody relays it.
     let bond = 2_000_000_000_000_000_000;
     node.send(
         CHALLENGER,
@@ -312,28 +316,31 @@ async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins(
             },
         )
         .await;
-    let state = async || node.view(disputes, IDisputes::stateDigestCall { dispute }).await;
-    let becomes = async |phase: Phase| {
-        until(async || {
-            node.view(disputes, IDisputes::disputeOfCall { dispute })
-                .await
-                .position
-                .phase
-                == phase
-        })
+    let state = node.view(disputes, IDisputes::stateDigestCall { dispute }).await;
+    node.send(CHALLENGER, disputes, 0, IDisputes::askCall { dispute, state })
         .await;
-    };
-    node.send(
-        CHALLENGER,
-        disputes,
-        0,
-        IDisputes::askCall {
-            dispute,
-            state: state().await,
-        },
-    )
-    .await;
-    becomes(Phase::Picking).await;
+    (claim, dispute)
+}
+
+/// Waits until a dispute is in a phase.
+async fn becomes(scene: &Scene, dispute: B256, phase: Phase) {
+    let disputes = scene.deployment.disputes;
+    let call = || IDisputes::disputeOfCall { dispute };
+    until(async || scene.node.view(disputes, call()).await.position.phase == phase).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins() {
+    let mut scene = scene().await;
+    let worker = Worker::start(scene.config.clone(), honest());
+    let mut session = scene.coordinator.session().await;
+    let result = leased(&mut session, scene.offer.clone()).await;
+
+    // A challenger asks everything there is to ask; nobody relays it.
+    let (node, Deployment { market, disputes, .. }) = (&scene.node, scene.deployment);
+    let (claim, dispute) = disputed(&scene, &result).await;
+    let state = async || node.view(disputes, IDisputes::stateDigestCall { dispute }).await;
+    becomes(&scene, dispute, Phase::Picking).await;
 
     let plan = &scene.model.plan;
     let inner = |d: &&touchstone_protocol::descriptor::Descriptor| d.touches_inner() && d.code == Code::Contract;
@@ -348,7 +355,7 @@ async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins(
         proof: proof.clone(),
     };
     node.send(CHALLENGER, disputes, 0, layer).await;
-    becomes(Phase::Choosing).await;
+    becomes(&scene, dispute, Phase::Choosing).await;
     let point = IDisputes::pointCall {
         dispute,
         state: state().await,
@@ -358,7 +365,7 @@ async fn an_honest_worker_whose_coordinator_is_silent_answers_on_chain_and_wins(
         proof,
     };
     node.send(CHALLENGER, disputes, 0, point).await;
-    becomes(Phase::Lost).await;
+    becomes(&scene, dispute, Phase::Lost).await;
     let claim = node.view(market, IMarket::claimOfCall { claim }).await;
     assert_eq!((claim.status, claim.openDisputes), (IMarket::ClaimStatus::Open, 0));
     worker.stop().await;
@@ -385,4 +392,103 @@ async fn another_chain_or_market_is_refused_at_start() {
         format!("{error:#}").contains("follows chain 31337, configured is 1"),
         "{error:#}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_disputes_are_answered_whatever_becomes_of_reading_the_chain() {
+    let mut scene = scene().await;
+    let worker = Worker::start(scene.config.clone(), honest());
+    let mut session = scene.coordinator.session().await;
+    let result = leased(&mut session, scene.offer.clone()).await;
+    worker.stop().await;
+    let (claim, dispute) = disputed(&scene, &result).await;
+    let identity = Identity {
+        chain_id: scene.config.chain_id,
+        market: scene.config.market,
+        provider: scene.config.provider,
+        node: scene.config.node.0.address(),
+    };
+    let store = Store::open(&scene.config.data_dir, &identity).unwrap();
+    store.insert_dispute(dispute, claim).unwrap();
+    // No step of reading succeeds from here on.
+    store.upsert_fact("cursor", &"unreadable").unwrap();
+    drop(store);
+    let worker = Worker::start(scene.config.clone(), honest());
+    becomes(&scene, dispute, Phase::Picking).await;
+    worker.stop().await;
+}
+
+/// Takes its time over questions about layers, until it is let go.
+struct Slow(Arc<(Mutex<bool>, Condvar)>);
+
+/// Lets it go, also when the test fails: threads that wait would keep the test from ending.
+struct LetGo(Arc<(Mutex<bool>, Condvar)>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+}
+
+impl Responder for Slow {
+    fn respond(&self, case: &Case<'_>, ask: &Ask) -> Result<Reply, AnswerError> {
+        if matches!(ask, Ask::Layer(_)) {
+            let (done, changed) = &*self.0;
+            drop(changed.wait_while(done.lock().unwrap(), |done| !*done).unwrap());
+        }
+        Honest.respond(case, ask)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_asks_without_end_delays_no_answer_on_chain() {
+    let mut scene = scene().await;
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let let_go = LetGo(gate.clone());
+    let slow = Behaviour {
+        responder: Arc::new(Slow(gate)),
+        ..honest()
+    };
+    let worker = Worker::start(scene.config.clone(), slow);
+    let mut session = scene.coordinator.session().await;
+    let result = leased(&mut session, scene.offer.clone()).await;
+    let signed = claim_of(&scene, &result);
+    for number in 0..16 {
+        let question = Question {
+            claim: signed,
+            dispute: B256::repeat_byte(0xd1),
+            state: B256::repeat_byte(number),
+            deadline: u64::MAX,
+            ask: Ask::Layer(0),
+        };
+        session.say(ToWorker::Question(question)).await;
+    }
+    let (claim, dispute) = disputed(&scene, &result).await;
+    assert_eq!(claim, signed);
+    becomes(&scene, dispute, Phase::Picking).await;
+    drop(let_go);
+    worker.stop().await;
+}
+
+/// The id of the claim that was signed.
+fn claim_of(scene: &Scene, result: &RunResult) -> B256 {
+    let io = &scene.model.plan.outputs[0];
+    let output = tensor::commit(io.dtype, &io.dims, &result.output).unwrap();
+    let claim = Claim {
+        request: scene.offer.job.request,
+        attempt: scene.offer.job.attempt,
+        worker: scene.config.provider,
+        model: scene.model.id,
+        inputs: scene.offer.inputs,
+        outputs: outputs_hash(&[output]),
+        bound_trace: bound_trace(scene.config.provider, result.trace_root),
+        profile: scene.model.header.profile,
+        poster: scene.offer.poster,
+        valid_until: result.valid_until,
+    };
+    claim.digest(&Domain {
+        chain_id: scene.config.chain_id,
+        market: scene.config.market,
+    })
 }
