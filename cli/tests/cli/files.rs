@@ -14,6 +14,7 @@ fn every_help_documents_the_exit_status() {
         &["run", "--help"],
         &["request", "--help"],
         &["status", "--help"],
+        &["withdraw", "--help"],
     ] {
         let output = output(command);
         assert_eq!(output.status.code(), Some(0), "{command:?}");
