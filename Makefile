@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo devnet test lint clean distclean
+.PHONY: help setup demo devnet test lint mutants clean distclean
 
 export PATH := $(CURDIR)/.state/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -35,6 +35,10 @@ lint: setup ## formatting and lints, warnings are errors
 	cargo clippy --workspace --all-targets -- -D warnings
 	cd contracts && forge fmt --check
 	cd contracts && FOUNDRY_OUT=../.state/lint FOUNDRY_CACHE_PATH=../.state/lint/cache forge lint # leaves artifacts without code
+
+mutants: setup ## break the judge in one place at a time: the named test has to fail (docs/mutants.tsv; quick where nothing changed)
+	@cargo fetch --locked --quiet
+	@python3 scripts/mutants.py
 
 clean: ## remove what was built and the private database
 	@scripts/postgres.sh stop

@@ -8,6 +8,7 @@ use support::Stream;
 use touchstone_protocol::check::Check;
 use touchstone_protocol::fp32;
 use touchstone_protocol::leaf::contraction::Sums;
+use touchstone_protocol::leaf::reduction::Maximum;
 
 const ONE: u32 = 0x3f80_0000;
 const MAX: u32 = 0x7f7f_ffff;
@@ -359,6 +360,23 @@ fn infinite_and_nan_operands_decide_the_result() {
         among(&[(ONE, infinity | MINUS), (MAX, MAX)]),
         [false, false, true, true]
     );
+}
+
+#[test]
+fn a_maximum_of_nothing_but_minus_infinity_may_be_the_least_number() {
+    let held = |terms: &[u32], y: u32| {
+        let mut maximum = Maximum::default();
+        terms.iter().for_each(|x| maximum.value(*x));
+        maximum.check(y).inside
+    };
+    let (least, infinity) = (MAX | MINUS, fp32::INFINITY | MINUS);
+    for terms in [&[][..], &[infinity], &[infinity, infinity]] {
+        assert!(
+            held(terms, infinity) && held(terms, least) && !held(terms, least - 1),
+            "{terms:x?}"
+        );
+    }
+    assert!(held(&[least], least) && !held(&[least], infinity) && !held(&[least - 1], least));
 }
 
 /// Five ways to add up, all conforming.
