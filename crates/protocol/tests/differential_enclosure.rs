@@ -359,3 +359,95 @@ fn batch_norms_agree() {
     );
     assert!(most <= 200_000, "batch norm: {most} gas");
 }
+
+fn bytes(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+/// Where random numbers seldom come: overflow, underflow, the smallest exponentials.
+#[test]
+fn the_ends_of_ranges_agree() {
+    let mut harness = Harness::new("EnclosureHarness");
+    let (infinity, nan) = (f32::INFINITY.to_bits(), f32::NAN.to_bits());
+    let (mut packed, mut cases) = (Vec::new(), Vec::new());
+    let near = 88.722_84f32.to_bits();
+    let gelu = (0..40).flat_map(|k| [(Code::Gelu, 0x7f00_0000 - k), (Code::GeluTanh, 0x7f00_0000 - k)]);
+    let exp = (0..40).map(|k| (Code::Exp, near - 20 + k));
+    for (code, x) in gelu.chain(exp) {
+        for y in [infinity, infinity | 1 << 31, 0x7f7f_ffff] {
+            packed.extend(bytes(&[code as u32, x, y]));
+            cases.push((bounded(code, PROFILE, x, y).inside, format!("{code:?} {x:#x} {y:#x}")));
+        }
+    }
+    let arguments = [Argument::Number(PROFILE), Argument::Bytes(&packed)];
+    compare("bounded", &harness.call("bounded(uint256,bytes)", &arguments), &cases);
+
+    for step in 0..40 {
+        for row in [
+            vec![0.0, -(100.0 + 0.11 * step as f32)],
+            vec![0.0, 0.0, -(100.0 + 0.11 * step as f32)],
+        ] {
+            let bits: Vec<u32> = row.iter().map(|x| x.to_bits()).collect();
+            let prepared = SoftmaxRow::new(PROFILE, &bits);
+            let place = row.len() - 1;
+            let (mut packed, mut cases) = (Vec::new(), Vec::new());
+            for y in 0..60 {
+                packed.extend(bytes(&[place as u32, y]));
+                cases.push((prepared.check(place, y).inside, format!("{place} {y:#x} of {row:?}")));
+            }
+            let row = bytes(&bits);
+            let arguments = [
+                Argument::Number(PROFILE),
+                Argument::Bytes(&row),
+                Argument::Bytes(&packed),
+            ];
+            compare(
+                "softmax",
+                &harness.call("softmax(uint256,bytes,bytes)", &arguments),
+                &cases,
+            );
+        }
+    }
+
+    let waves = |n: usize, size: f32| -> Vec<f32> { (0..n).map(|i| if i % 2 == 0 { size } else { -size }).collect() };
+    let tiny = f32::from_bits(4000);
+    let rows = [
+        (waves(4, 2f32.powi(62)), 1e-5, 1.0),
+        (waves(8, 2f32.powi(62)), 1e-5, 1.0),
+        (vec![2f32.powi(63); 2], 1e-5, 1.0),
+        (vec![2f32.powi(63).next_down(); 2], 1e-5, 1.0),
+        (vec![tiny, -tiny, 0.0, tiny, 0.0, 0.0, -tiny, 0.0], 1e-5, 1e5),
+        (waves(64, 2f32.powi(-71)), 2f32.powi(-145), 1.0),
+        (vec![f32::from_bits(900), 0.0], 3.9, 3e5),
+        (vec![0.0; 2], f32::MIN_POSITIVE, 2f32.powi(66)),
+    ];
+    for (row, eps, scale) in rows {
+        let bits: Vec<u32> = row.iter().map(|x| x.to_bits()).collect();
+        let prepared = LayerNormRow::new(PROFILE, &bits, eps.to_bits());
+        let wide: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+        let mean = wide.iter().sum::<f64>() / row.len() as f64;
+        let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / row.len() as f64;
+        let centre = ((wide[0] - mean) / (variance + f64::from(eps)).sqrt() * f64::from(scale)) as f32;
+        let check = |y: u32| prepared.check(0, scale.to_bits(), 0, y).inside;
+        let mut results = vec![nan, infinity, 0, centre.to_bits()];
+        results.extend(
+            [true, false]
+                .into_iter()
+                .flat_map(|up| edge(centre.to_bits(), up, check)),
+        );
+        let (mut packed, mut cases) = (Vec::new(), Vec::new());
+        for y in results {
+            packed.extend(bytes(&[0, scale.to_bits(), 0, y]));
+            cases.push((check(y), format!("{y:#x} of {row:?}")));
+        }
+        let row = bytes(&bits);
+        let arguments = [
+            Argument::Number(PROFILE),
+            Argument::Bytes(&row),
+            Argument::Number(eps.to_bits().into()),
+            Argument::Bytes(&packed),
+        ];
+        let data = harness.call("layerNorm(uint256,bytes,uint256,bytes)", &arguments);
+        compare("layer norm", &data, &cases);
+    }
+}
