@@ -8,5 +8,6 @@ mod anvil;
 mod certificates;
 mod common;
 mod direct;
+mod keeping;
 mod leases;
 mod tls;
