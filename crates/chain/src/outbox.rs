@@ -11,8 +11,12 @@ use crate::{
 /// Order key → order, attempts, how it ended.
 pub const ORDERS: Table = TableDefinition::new("orders");
 
-/// How often one move is tried before a person has to look.
-const MOST_TRIES: u32 = 4;
+/// How often one move is mined without effect before a person has to look: each time costs its gas.
+const MOST_MINED: u32 = 4;
+/// How often it is tried in all.
+const MOST_TRIES: u32 = 64;
+/// The most blocks between two tries of what was refused.
+const MOST_BLOCKS: u64 = 8;
 /// Blocks after which what was mined and does not show is not in this chain.
 const SHOWN_AFTER: u64 = 2;
 
@@ -20,6 +24,9 @@ const SHOWN_AFTER: u64 = 2;
 struct OrderRow {
     order: Order,
     attempts: Vec<Attempt>,
+    /// The block at which it was ordered.
+    #[serde(default)]
+    ordered_at: u64,
     /// An order without it is open.
     end: Option<End>,
 }
@@ -43,6 +50,10 @@ impl Outbox {
 
     /// Orders a transaction, unless one with its key was ordered before; says whether it is new.
     pub fn insert_order(&self, order: Order) -> Result<bool, TableError> {
+        self.insert_at(order, 0)
+    }
+
+    fn insert_at(&self, order: Order, ordered_at: u64) -> Result<bool, TableError> {
         self.0.write(|changes| {
             let key = order.key.clone();
             if changes.get::<OrderRow>(ORDERS, key.as_bytes())?.is_some() {
@@ -51,6 +62,7 @@ impl Outbox {
             let row = OrderRow {
                 order,
                 attempts: Vec::new(),
+                ordered_at,
                 end: None,
             };
             changes.put(ORDERS, key.as_bytes(), &row)?;
@@ -59,19 +71,31 @@ impl Outbox {
     }
 
     /// Orders a move that the chain still waits for at block `head`. The order's key names move and state, so it is under way at
-    /// most once; it is tried again when it ended and the chain, two blocks on, does not show it. `false`: nothing new was ordered.
+    /// most once; it is tried again when it ended and the chain, two blocks on, does not show it. What a node refused is tried again
+    /// at a later block, ever more of them apart: the node may be behind. `false`: nothing new was ordered.
     pub fn insert_move(&self, order: Order, head: u64) -> Result<bool, TableError> {
+        let mut mined = 0;
         for number in 0..MOST_TRIES {
             let key = format!("{}:{number}", order.key);
             let Some(row) = self.0.get::<OrderRow>(ORDERS, key.as_bytes())? else {
-                return self.insert_order(Order { key, ..order });
+                return self.insert_at(Order { key, ..order }, head);
             };
-            match row.end {
+            let again = match row.end {
                 None => return Ok(false),
-                Some(End { block: Some(block), .. }) if head < block + SHOWN_AFTER => return Ok(false),
-                Some(_) => {}
+                Some(End { block: Some(block), .. }) => {
+                    mined += 1;
+                    block + SHOWN_AFTER
+                }
+                Some(End { block: None, .. }) => row.ordered_at + MOST_BLOCKS.min(u64::from(number) + 1),
+            };
+            if head < again {
+                return Ok(false);
+            }
+            if mined == MOST_MINED {
+                break;
             }
         }
+        tracing::error!(order = %order.key, "given up: neither mined nor refused for good; see the orders before it");
         Ok(false)
     }
 
@@ -208,7 +232,8 @@ mod tests {
         assert!(try_at(10));
         assert!(!try_at(10), "under way");
         outbox.update_outcome("ask:1:0", &refused()).await.unwrap();
-        assert!(try_at(10), "refused moves are tried again");
+        assert!(!try_at(10), "the node that refused knows no more than it did");
+        assert!(try_at(11), "refused moves are tried again");
         let mined = Outcome::Succeeded(Inclusion {
             transaction: B256::ZERO,
             block: B256::ZERO,
@@ -220,9 +245,27 @@ mod tests {
         assert!(!try_at(12), "mined: the next view may show it");
         assert!(try_at(13), "two blocks on it is not in this chain");
         outbox.update_outcome("ask:1:2", &refused()).await.unwrap();
-        assert!(try_at(20));
-        outbox.update_outcome("ask:1:3", &refused()).await.unwrap();
-        assert!(!try_at(30), "not for ever");
+        assert!(!try_at(15) && try_at(16), "ever longer");
+        for number in 3..6 {
+            let end = format!("ask:1:{number}");
+            outbox.update_outcome(&end, &mined).await.unwrap();
+            assert_eq!(try_at(100), number < 5, "not mined for ever");
+        }
         assert_eq!(outbox.open_orders().await.unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn refusals_do_not_use_up_a_move() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = outbox(&folder);
+        for number in 0..MOST_TRIES {
+            let head = 8 * u64::from(number);
+            assert!(outbox.insert_move(order("ask:1", 7), head).unwrap(), "{number}");
+            outbox
+                .update_outcome(&format!("ask:1:{number}"), &refused())
+                .await
+                .unwrap();
+        }
+        assert!(!outbox.insert_move(order("ask:1", 7), 1 << 20).unwrap(), "not for ever");
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! Nothing is remembered outside the store and the chain, so that a restart is the same code path as the next step.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use alloy::{
     consensus::{SignableTransaction as _, Transaction as _, TxEip1559, TxEnvelope},
@@ -29,6 +29,9 @@ use crate::{
 
 /// Gas limit of a transaction (EIP-7825).
 pub(crate) const MAX_TRANSACTION_GAS: u64 = 1 << 24;
+
+/// Gas of a transfer to an account without code.
+const TRANSFER_GAS: u64 = 21_000;
 
 /// How a sender behaves.
 #[derive(Clone, Copy, Debug)]
@@ -123,17 +126,24 @@ impl Sender {
         let head = self.reader.head().await?;
         let mut ended = Vec::new();
         let mut waiting = Vec::new();
-        let mut free_nonce = next_nonce;
+        let mut taken = BTreeSet::new();
         let mut in_flight = 0;
         for stored in open {
             let key = stored.order.key.clone();
             if let Some(last) = stored.attempts.last() {
-                free_nonce = free_nonce.max(last.nonce + 1);
+                let nonce = last.nonce;
                 match self.follow(store, &stored, next_nonce, &head, now).await {
-                    Ok(Followed::Ended(outcome)) => ended.push((key, outcome)),
-                    Ok(Followed::InFlight) => in_flight += 1,
+                    Ok(Followed::Ended(outcome)) => {
+                        taken.insert(nonce);
+                        ended.push((key, outcome));
+                    }
+                    Ok(Followed::InFlight) => {
+                        taken.insert(nonce);
+                        in_flight += 1;
+                    }
                     Ok(Followed::Again) => waiting.push(stored),
                     Err(error) => {
+                        taken.insert(nonce);
                         in_flight += 1;
                         tracing::warn!(order = %key, %error, "order not followed");
                     }
@@ -147,10 +157,12 @@ impl Sender {
                 break;
             }
             let key = stored.order.key.clone();
-            match self.start(store, &stored.order, free_nonce, &head, now).await {
+            // The least that is free: what was mined in a block that is gone left a gap, which nothing after it can pass.
+            let nonce = (next_nonce..).find(|nonce| !taken.contains(nonce)).unwrap_or(u64::MAX);
+            match self.start(store, &stored.order, nonce, &head, now).await {
                 Ok(Some(outcome)) => ended.push((key, outcome)),
                 Ok(None) => {
-                    free_nonce += 1;
+                    taken.insert(nonce);
                     in_flight += 1;
                 }
                 Err(error) => {
@@ -162,7 +174,31 @@ impl Sender {
                 }
             }
         }
+        if taken.last().is_some_and(|last| *last > next_nonce) && !taken.contains(&next_nonce) {
+            self.fill(next_nonce, &head, now).await?;
+        }
         Ok(ended)
+    }
+
+    /// Nothing waits for a nonce that others wait behind: nothing is what it is used for. Sent again by the next step if need be, so
+    /// it is not stored; where the nonce turns out to be used, the node refuses it.
+    async fn fill<E: std::error::Error + 'static>(&self, nonce: u64, head: &Block, now: u64) -> Result<(), SenderError<E>> {
+        let nothing = Order {
+            key: format!("fill nonce {nonce}"),
+            to: self.address(),
+            data: Default::default(),
+            value: Default::default(),
+            deadline: now,
+            gas_floor: 0,
+        };
+        let fees = Fees::first(head.base_fee, &self.config);
+        let attempt = self.sign(&nothing, nonce, TRANSFER_GAS, fees, now)?;
+        tracing::warn!(
+            nonce,
+            "a transaction before others in flight is gone from the chain, its nonce is filled"
+        );
+        self.broadcast(&nothing.key, &attempt).await;
+        Ok(())
     }
 
     /// Sends one transaction and waits for its outcome, with nothing kept across a crash.

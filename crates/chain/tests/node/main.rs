@@ -248,6 +248,38 @@ async fn a_nonce_that_something_else_used_is_noticed() {
     assert_eq!(net.direct.nonce(sender.address()).await.unwrap(), 2);
 }
 
+/// Mined, recorded, and its block reorged out: nobody sends it again, and what was sent after it could wait for ever.
+#[tokio::test]
+async fn a_nonce_that_a_reorg_left_free_is_used() {
+    let net = Net::start().await;
+    let sender = net.sender(SenderConfig::new(CHAIN_ID));
+    for more in [false, true] {
+        let store = MemoryStore::default();
+        store.insert(order("gone", 0));
+        store.insert(order("behind", 1));
+        net.proxy.lie(Lie::Fail("eth_sendRawTransaction", "connection reset"));
+        sender.step(&store, 0).await.unwrap();
+        let open = store.open_orders().await.unwrap();
+        assert_eq!(open[0].attempts[0].nonce + 1, open[1].attempts[0].nonce);
+        let mined = touchstone_chain::Inclusion {
+            transaction: open[0].attempts[0].hash,
+            block: touchstone_chain::B256::ZERO,
+            number: 1,
+            gas_used: 0,
+            gas_price: 0,
+        };
+        store.update_outcome("gone", &Outcome::Succeeded(mined)).await.unwrap();
+        net.proxy.truth();
+        if more {
+            store.insert(order("more", 2));
+            ends(&sender, &store, "more", 1).await;
+        }
+        ends(&sender, &store, "behind", 1).await;
+    }
+    // Two orders and one that fills; then two orders, one of them in the gap, and nothing that fills.
+    assert_eq!(net.direct.nonce(sender.address()).await.unwrap(), 4);
+}
+
 #[tokio::test]
 async fn an_outcome_waits_for_its_confirmations() {
     let net = Net::start().await;
