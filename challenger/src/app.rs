@@ -94,7 +94,7 @@ impl App {
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => {
                         self.done(done);
-                        if let Some(head) = self.head.clone() {
+                        if let Some(head) = self.head {
                             self.examine(&head);
                         }
                     }
@@ -153,7 +153,7 @@ impl App {
             let seconds = head.timestamp.saturating_sub(earlier.timestamp);
             self.block_seconds = seconds.div_ceil(head.number - earlier.number);
         }
-        self.head = Some(head.clone());
+        self.head = Some(*head);
         Ok(())
     }
 
