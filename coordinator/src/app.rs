@@ -281,7 +281,7 @@ async fn act(shared: &Shared, planner: &Planner, scheduler: &Scheduler) -> Resul
         return Ok(());
     };
     let now = clock::now();
-    planner.step(tip.timestamp, now).await?;
+    planner.step(&tip, now).await?;
     if planner.fail().await? > 0 {
         shared.changed();
     }

@@ -108,6 +108,7 @@ impl Follower {
                 number,
                 hash: block.hash,
                 timestamp: block.timestamp,
+                base_fee: block.base_fee,
             });
             caught_up = block.hash == head.hash;
         }
@@ -301,6 +302,7 @@ async fn store_market(db: &mut PgConnection, event: IMarketEvents, block: u64) -
                 inputs: requested.inputs,
                 input_data: requested.inputData.to_vec(),
                 callback_gas: requested.options.callbackGas,
+                callback_gas_price: requested.options.callbackGasPrice,
                 deadline: requested.deadline,
                 limit: requested.limit,
             };

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a checked result, its request still waits for a claim | `claim:<claim>` | claims |
 //! | an open claim, window over, no dispute | `finalize:<request>:<attempt>` | claims |
-//! | a final request, callback pending | `deliver:<request>` | claims |
+//! | a final request, callback pending, paid for at the present base fee | `deliver:<request>` | claims |
 //! | a request past its deadline, no claim | `refund:<request>:<attempt>` | claims |
 //! | a dispute whose side to move is out of time | `timeout:<dispute>:<state>` | disputes |
 //!
@@ -20,6 +20,7 @@ use touchstone_chain::{
 use crate::{
     db::{
         self, DbError,
+        blocks::StoredBlock,
         outbox::{Line, insert_order},
         requests::Undelivered,
         submissions::Submission,
@@ -46,8 +47,9 @@ impl Planner {
         Self { db, deployment, poster }
     }
 
-    /// Orders what is due when the chain's time is `chain_now`; `now` is the wall clock's. Returns how much is new.
-    pub async fn step(&self, chain_now: u64, now: u64) -> Result<u64, DbError> {
+    /// Orders what is due at the chain's tip; `now` is the wall clock's time. Returns how much is new.
+    pub async fn step(&self, tip: &StoredBlock, now: u64) -> Result<u64, DbError> {
+        let chain_now = tip.timestamp;
         let mut orders = Vec::new();
         db::submissions::update_claimed(&self.db).await?;
         db::submissions::update_orphaned(&self.db).await?;
@@ -60,7 +62,7 @@ impl Planner {
             let key = format!("finalize:{request}:{attempt}");
             orders.push((Line::Claims, self.market(key, &finalizeCall { request }, u64::MAX, 0)));
         }
-        for undelivered in db::requests::select_undelivered(&self.db).await? {
+        for undelivered in db::requests::select_undelivered(&self.db, tip.base_fee).await? {
             orders.push((Line::Claims, self.deliver(undelivered)));
         }
         for (request, attempt) in db::requests::select_overdue(&self.db, chain_now).await? {

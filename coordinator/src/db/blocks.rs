@@ -17,11 +17,13 @@ pub struct StoredBlock {
     pub hash: B256,
     /// Unix seconds.
     pub timestamp: u64,
+    /// Wei per gas.
+    pub base_fee: u64,
 }
 
 /// The last applied block.
 pub async fn select_tip(db: impl PgExecutor<'_>) -> Result<Option<StoredBlock>, DbError> {
-    let row = sqlx::query!("select number, hash, timestamp from blocks order by number desc limit 1")
+    let row = sqlx::query!("select number, hash, timestamp, base_fee from blocks order by number desc limit 1")
         .fetch_optional(db)
         .await?;
     row.map(|row| {
@@ -29,6 +31,7 @@ pub async fn select_tip(db: impl PgExecutor<'_>) -> Result<Option<StoredBlock>, 
             number: from_int("blocks.number", row.number)?,
             hash: hash("blocks.hash", &row.hash)?,
             timestamp: from_int("blocks.timestamp", row.timestamp)?,
+            base_fee: from_int("blocks.base_fee", row.base_fee)?,
         })
     })
     .transpose()
@@ -37,8 +40,8 @@ pub async fn select_tip(db: impl PgExecutor<'_>) -> Result<Option<StoredBlock>, 
 /// Adds the next block. The parent must be the tip, or the table empty; says whether it was.
 pub async fn insert_block(db: impl PgExecutor<'_>, block: &Block) -> Result<bool, DbError> {
     let done = sqlx::query!(
-        "insert into blocks (number, hash, parent, timestamp)
-         select $1::bigint, $2::bytea, $3::bytea, $4::bigint
+        "insert into blocks (number, hash, parent, timestamp, base_fee)
+         select $1::bigint, $2::bytea, $3::bytea, $4::bigint, $5::bigint
          where not exists (select from blocks)
             or exists (select from blocks where number = $1 - 1 and hash = $3
                        and not exists (select from blocks where number >= $1))",
@@ -46,6 +49,7 @@ pub async fn insert_block(db: impl PgExecutor<'_>, block: &Block) -> Result<bool
         block.hash.as_slice(),
         block.parent.as_slice(),
         int("blocks.timestamp", block.timestamp)?,
+        int("blocks.base_fee", block.base_fee)?,
     )
     .execute(db)
     .await?;

@@ -245,16 +245,18 @@ pub async fn select_questions(db: impl PgExecutor<'_>, worker: Address) -> Resul
     rows.into_iter().map(|row| dispute!(row)).collect()
 }
 
-/// Live disputes in which the side to move is out of time, the challenger's at `now`, the worker's at `worker_now`.
+/// Live disputes in which the side to move is out of time, the challenger's at `now`, the worker's at `worker_now`. Those not tried
+/// yet come first: one that waits for a layer's root which stands by another dispute is refused until its challenger's turn is over.
 pub async fn select_timed_out(db: impl PgExecutor<'_>, now: u64, worker_now: u64) -> Result<Vec<Dispute>, DbError> {
     let rows = sqlx::query!(
         r#"select d.id, d.claim, d.phase, d.tree, d.layer, d.node, d.depth, d.position, d.operator,
                   d.element::text as "element!", d.state, d.deadline
            from disputes d join claims c on c.id = d.claim
-           where c.status = 'open' and not d.dirty
+             left join outbox o on o.key = 'timeout:' || encode(d.id, 'hex') || ':' || encode(d.state, 'hex')
+           where c.status = 'open' and not d.dirty and o.status is distinct from 'open'
              and ((d.phase in ('choosing', 'picking') and d.deadline < $1)
                or (d.phase in ('revealing', 'layering', 'defending') and d.deadline < $2))
-           order by d.deadline limit 64"#,
+           order by coalesce(o.updated_at, 0), d.deadline limit 64"#,
         int("now", now)?,
         int("now", worker_now)?
     )

@@ -55,6 +55,8 @@ pub struct NewRequest {
     pub input_data: Vec<u8>,
     /// Gas of the callback.
     pub callback_gas: u32,
+    /// Wei per gas that the requester pays for it at most.
+    pub callback_gas_price: u128,
     /// Claims are taken until then, unix seconds.
     pub deadline: u64,
     /// No claim may be open after it, unix seconds.
@@ -96,17 +98,18 @@ pub struct Request {
 /// Adds a request; if another branch of the chain had one of this number, replaces it.
 pub async fn insert_request(db: impl PgExecutor<'_>, request: &NewRequest, block: u64) -> Result<(), DbError> {
     sqlx::query!(
-        "insert into requests (id, model, requester, inputs, input_data, callback_gas, status, delivery, attempt, deadline,
-                               limit_at, touched, dirty)
-         values ($1::text::numeric, $2, $3, $4, $5, $6, 'requested', 'none', 1, $7, $8, $9, true)
+        "insert into requests (id, model, requester, inputs, input_data, callback_gas, callback_gas_price, status,
+                               delivery, attempt, deadline, limit_at, touched, dirty)
+         values ($1::text::numeric, $2, $3, $4, $5, $6, $7::text::numeric, 'requested', 'none', 1, $8, $9, $10, true)
          on conflict (id) do update set model = excluded.model, requester = excluded.requester, inputs = excluded.inputs,
-             input_data = excluded.input_data, callback_gas = excluded.callback_gas, touched = excluded.touched, dirty = true",
+             input_data = excluded.input_data, callback_gas = excluded.callback_gas, callback_gas_price = excluded.callback_gas_price, touched = excluded.touched, dirty = true",
         request.id.to_string(),
         request.model.as_slice(),
         request.requester.as_slice(),
         request.inputs.as_slice(),
         &request.input_data,
         i64::from(request.callback_gas),
+        request.callback_gas_price.to_string(),
         int("requests.deadline", request.deadline)?,
         int("requests.limit_at", request.limit)?,
         int("requests.touched", block)?,
@@ -248,12 +251,17 @@ pub struct Undelivered {
     pub output_data: Vec<u8>,
 }
 
-/// Final requests that wait for their callback.
-pub async fn select_undelivered(db: impl PgExecutor<'_>) -> Result<Vec<Undelivered>, DbError> {
+/// Final requests that wait for their callback and pay for its gas at this base fee, in wei. Those not tried yet come first, so that
+/// what is refused again and again holds nothing up.
+pub async fn select_undelivered(db: impl PgExecutor<'_>, base_fee: u64) -> Result<Vec<Undelivered>, DbError> {
     let rows = sqlx::query!(
         r#"select r.id::text as "id!", r.callback_gas, c.output_data
            from requests r join claims c on c.request = r.id and c.status = 'final'
-           where r.status = 'final' and r.delivery = 'pending' order by r.id limit 64"#
+             left join outbox o on o.key = 'deliver:' || r.id
+           where r.status = 'final' and r.delivery = 'pending' and r.callback_gas_price >= $1::bigint
+             and o.status is distinct from 'open'
+           order by coalesce(o.updated_at, 0), r.id limit 64"#,
+        int("base fee", base_fee)?
     )
     .fetch_all(db)
     .await?;

@@ -2,7 +2,10 @@
 
 use crate::common::{Account, Net, eventually, toy, worker::Worker};
 use tokio_stream::StreamExt as _;
-use touchstone_chain::{B256, bindings::IMarket::RequestStatus};
+use touchstone_chain::{
+    B256, U256,
+    bindings::IMarket::{self, CallbackMode, Delivery, RequestStatus},
+};
 use touchstone_protocol::merkle;
 use touchstone_wire::{
     challenger::{ClaimStatus, ClaimUpdate, Trace},
@@ -189,5 +192,41 @@ async fn killed_between_any_two_steps_it_goes_on() {
     let mut worker = Worker::connect(&net, &coordinator.url, Account::Provider).await;
     net.node.mine(2).await;
     worker.told(ClaimState::Final).await;
+    coordinator.stop().await;
+}
+
+/// Who names no price for its callback has to call `deliver` itself, and does not hold up who does.
+#[tokio::test]
+async fn only_a_callback_that_is_paid_for_is_delivered() {
+    let net = Net::start().await;
+    let coordinator = net.coordinator().await;
+    let mut worker = Worker::connect(&net, &coordinator.url, Account::Provider).await;
+    let mut requests = Vec::new();
+    for price in [0, 100_000_000_000] {
+        let options = IMarket::Options {
+            mode: CallbackMode::Final,
+            callbackGas: 50_000,
+            callbackGasPrice: price,
+            tag: B256::ZERO,
+        };
+        let request = net.request_with(options, U256::from(10_u64.pow(18))).await;
+        let offer = worker.offer().await;
+        assert_eq!(offer.job.request, request);
+        worker.work(&offer).await;
+        net.until_status(request, RequestStatus::Claimed).await;
+        net.node.pass(25).await;
+        net.until_status(request, RequestStatus::Final).await;
+        requests.push(request);
+    }
+    let delivery = async |request| {
+        net.view(net.deployment.market, IMarket::requestOfCall { request })
+            .await
+            .delivery
+    };
+    eventually("the paid callback is delivered", async || {
+        (delivery(requests[1]).await == Delivery::Succeeded).then_some(())
+    })
+    .await;
+    assert_eq!(delivery(requests[0]).await, Delivery::Pending);
     coordinator.stop().await;
 }

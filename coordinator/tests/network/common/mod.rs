@@ -123,17 +123,23 @@ impl Net {
 
     /// Asks for the toy model's work with no callback; gives the request's number.
     pub async fn request(&self) -> U256 {
+        let none = IMarket::Options {
+            mode: IMarket::CallbackMode::None,
+            callbackGas: 0,
+            callbackGasPrice: 0,
+            tag: B256::ZERO,
+        };
+        self.request_with(none, U256::from(1_000_000)).await
+    }
+
+    /// Asks for the toy model's work with these options, paying `value` wei.
+    pub async fn request_with(&self, options: IMarket::Options, value: U256) -> U256 {
         let call = IMarket::requestCall {
             model: toy::model_id(self.key(Account::Deployer).address()),
             inputs: toy::INPUT.to_vec().into(),
-            options: IMarket::Options {
-                mode: IMarket::CallbackMode::None,
-                callbackGas: 0,
-                callbackGasPrice: 0,
-                tag: B256::ZERO,
-            },
+            options,
         };
-        self.send(Account::Requester, self.deployment.market, &call, U256::from(1_000_000))
+        self.send(Account::Requester, self.deployment.market, &call, value)
             .await;
         self.view(self.deployment.market, IMarket::requestCountCall {}).await
     }
