@@ -77,10 +77,7 @@ fn dependencies_point_one_way() {
         ("crates/model/Cargo.toml", &["touchstone-protocol"]),
         ("crates/wire/Cargo.toml", &["touchstone-protocol"]),
         ("crates/chain/Cargo.toml", &["touchstone-protocol"]),
-        (
-            "crates/service/Cargo.toml",
-            &["touchstone-wire", "touchstone-chain"],
-        ),
+        ("crates/service/Cargo.toml", &["touchstone-wire", "touchstone-chain"]),
         ("crates/engine/Cargo.toml", &["touchstone-protocol", "touchstone-model"]),
         (
             "coordinator/Cargo.toml",

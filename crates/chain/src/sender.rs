@@ -182,7 +182,12 @@ impl Sender {
 
     /// Nothing waits for a nonce that others wait behind: nothing is what it is used for. Sent again by the next step if need be, so
     /// it is not stored; where the nonce turns out to be used, the node refuses it.
-    async fn fill<E: std::error::Error + 'static>(&self, nonce: u64, head: &Block, now: u64) -> Result<(), SenderError<E>> {
+    async fn fill<E: std::error::Error + 'static>(
+        &self,
+        nonce: u64,
+        head: &Block,
+        now: u64,
+    ) -> Result<(), SenderError<E>> {
         let nothing = Order {
             key: format!("fill nonce {nonce}"),
             to: self.address(),

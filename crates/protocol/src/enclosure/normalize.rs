@@ -171,17 +171,19 @@ impl LayerNormRow {
         );
         // Σ|x|, which bounds every partial sum and deviation; the square of a difference from an empty part's mean, which a merge
         // multiplies by that part's count of 0; or twice Σ(x − μ)², which bounds every other square and their sums.
-        self.overflow = self.top > SQUARES || fixed::at_most(
-            U256::from(OVERFLOW.mantissa),
-            OVERFLOW.exponent,
-            fixed::div_up(absolute << 24, kept),
-            self.unit,
-        ) || fixed::at_most(
-            U256::from(OVERFLOW.mantissa) * n * n,
-            OVERFLOW.exponent,
-            scaled_hi,
-            square + 1,
-        );
+        self.overflow = self.top > SQUARES
+            || fixed::at_most(
+                U256::from(OVERFLOW.mantissa),
+                OVERFLOW.exponent,
+                fixed::div_up(absolute << 24, kept),
+                self.unit,
+            )
+            || fixed::at_most(
+                U256::from(OVERFLOW.mantissa) * n * n,
+                OVERFLOW.exponent,
+                scaled_hi,
+                square + 1,
+            );
     }
 
     /// Holds `y`, the result at `place`, with that place's `scale` and `bias`. A place beyond the row convicts nobody.
