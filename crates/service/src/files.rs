@@ -203,11 +203,16 @@ async fn attempt(part: &Path, digest: B256, source: &dyn Source) -> Result<Vec<u
         .await
         .map_err(|error| failed("open", part, &error))?;
     let mut length = None;
-    while let Some((total, chunk)) = chunks.next().await.map_err(unavailable)? {
+    let ended = loop {
+        let (total, chunk) = match chunks.next().await {
+            Ok(Some(next)) => next,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(unavailable(error)),
+        };
         let now = have + chunk.len() as u64;
         // Empty chunks could go on for ever.
         if *length.get_or_insert(total) != total || total > MAX_FILE_BYTES || now > total || chunk.is_empty() {
-            return Err(FileError::Protocol {
+            break Err(FileError::Protocol {
                 digest,
                 what: format!("{total} bytes said, {have} and {} given", chunk.len()),
             });
@@ -216,8 +221,10 @@ async fn attempt(part: &Path, digest: B256, source: &dyn Source) -> Result<Vec<u
             .await
             .map_err(|error| failed("write", part, &error))?;
         have = now;
-    }
+    };
+    // Also where the stream broke off: what is written in the background counts for where the next attempt goes on.
     file.sync_all().await.map_err(|error| failed("write", part, &error))?;
+    ended?;
     if length.is_some_and(|length| have < length) {
         return Err(unavailable(format!("the stream ended after {have} bytes")));
     }
