@@ -290,8 +290,8 @@ mod tests {
         assert_eq!(Io::decode(&larger), Err(IoError::TooLarge(MAX_BYTES + 1)));
     }
 
-#[test]
-        fn every_field_is_in_the_id() {
+    #[test]
+    fn every_field_is_in_the_id() {
         let base = ModelHeader {
             plan_root: hash([1]),
             weights_root: hash([2]),
