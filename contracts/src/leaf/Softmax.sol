@@ -94,7 +94,7 @@ library Softmax {
     /// @dev One term e^-t: `[lo, hi] · 2^(-96-k)`, by a `_rule`.
     function _term(uint256 rule, uint256 t) private pure returns (uint256 lo, uint256 hi, uint256 k) {
         unchecked {
-            if (t >= NEGLIGIBLE) return (0, rule >> 136 == 54 ? Fixed.ONE << 1 : Fixed.ONE, 150);
+            if (t >= NEGLIGIBLE) return (0, rule >> 136 == 54 ? Fixed.ONE << 1 : Fixed.ONE - (Fixed.ONE >> 6), 150);
             uint256 m;
             (m, k) = Elementary.expNegative(t);
             uint256 scale = (rule >> 128) & 0xff;

@@ -36,11 +36,11 @@ impl Term {
     /// The term at distance t (Q96, within two units) below the maximum.
     fn new(numerics: &Numerics, t: U256) -> Self {
         if t >= NEGLIGIBLE {
-            // Below 2^-149·(1 + 16u) with the library function's η, so at most 2^-149; in binary64 below 2^-150.
+            // Below 2^-149·(1 + 16u) with the library function's η, so at most 2^-149; in binary64 below 63/64 · 2^-150.
             return Self {
                 lo: U256::ZERO,
                 mid: U256::ZERO,
-                hi: if numerics.wide { ONE } else { ONE << 1 },
+                hi: if numerics.wide { ONE - (ONE >> 6) } else { ONE << 1 },
                 k: 150,
                 counted: false,
             };
