@@ -14,6 +14,9 @@ use touchstone_protocol::model::Profile;
 const WIDE: u64 = Profile::WIDE.encode();
 const MINUS: u32 = 1 << 31;
 
+/// A library function in binary64.
+type Engine = fn(f64) -> f64;
+
 /// The next number above.
 fn next(x: f32) -> f32 {
     f32::from_bits(x.to_bits() + 1)
@@ -40,7 +43,7 @@ fn uniform(stream: &mut Stream, size: f32) -> f32 {
 #[test]
 fn library_functions_in_binary64_are_inside() {
     let mut stream = Stream(31);
-    let engines: [(Code, fn(f64) -> f64); 8] = [
+    let engines: [(Code, Engine); 8] = [
         (Code::Erf, erf),
         (Code::Gelu, |x| x * 0.5 * (1.0 + erf(x * FRAC_1_SQRT_2))),
         (Code::Gelu, |x| 0.5 * (x * (1.0 + erf(x / 2f64.sqrt())))),
@@ -132,8 +135,8 @@ fn softmax_in_binary64_is_inside() {
             let maximum = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let terms: Vec<f64> = values.iter().map(|x| (x - maximum).exp()).collect();
             for sum in SUMS.map(|sum| sum(&terms)) {
-                for place in 0..n {
-                    for y in [terms[place] / sum, terms[place] * (1.0 / sum)] {
+                for (place, term) in terms.iter().enumerate() {
+                    for y in [term / sum, term * (1.0 / sum)] {
                         let check = prepared.check(place, (y as f32).to_bits());
                         assert!(check.inside && check.share <= Check::EDGE, "{n} {place} {y:e} {row:?}");
                     }

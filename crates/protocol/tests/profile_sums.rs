@@ -54,7 +54,9 @@ fn power(exponent: i32) -> u32 {
 
 /// Two numbers whose product is `value · 2^exponent`, exactly.
 fn factors(value: u64, exponent: i32) -> Option<(u32, u32)> {
-    let a = (1..1 << 24).rev().find(|a| value % a == 0 && value / a < 1 << 24)?;
+    let a = (1..1 << 24)
+        .rev()
+        .find(|a| value.is_multiple_of(*a) && value / a < 1 << 24)?;
     let half = exponent / 2;
     let scaled = |n: u64, exponent: i32| (n as f64 * 2f64.powi(exponent)) as f32;
     Some((scaled(a, half).to_bits(), scaled(value / a, exponent - half).to_bits()))
