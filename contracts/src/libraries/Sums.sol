@@ -27,7 +27,8 @@ library SumsMath {
     uint256 private constant OVERFLOW_EXPONENT = 253;
 
     /// @dev 1/u, and whether a result stands for its rounding cell; how many roundings there may be: on any term's way into the result,
-    /// into the sum before it is divided; how many may underflow inexactly, times the divisor; and the divisor.
+    /// into the sum before it is divided; how many may underflow inexactly, times the divisor; and the divisor. Under `wide` none
+    /// underflows, and the sum does not overflow.
     struct Rule {
         uint256 unit;
         bool wide;
@@ -141,11 +142,8 @@ library SumsMath {
     ) internal pure returns (bool) {
         unchecked {
             uint256 roundings = Profile.way(profile, products_, terms) + values_;
-            if (Profile.isWide(profile)) {
-                // Products are exact, and nothing underflows.
-                if (roundings != 0) --roundings;
-                return _check(sums, _rule(profile, roundings, roundings, 0, 1), y);
-            }
+            // In binary64 products are exact.
+            if (Profile.isWide(profile) && roundings != 0) --roundings;
             return _check(sums, _rule(profile, roundings, roundings, products_ + values_, 1), y);
         }
     }
@@ -170,8 +168,7 @@ library SumsMath {
         if (divisor == 0) return Fp32.isNan(y) || Fp32.isZero(y);
         unchecked {
             uint256 additions = _additions(profile, terms, counted);
-            uint256 underflows = Profile.isWide(profile) ? 0 : divisor;
-            return _check(sums, _rule(profile, additions + 2, additions, underflows, divisor), y);
+            return _check(sums, _rule(profile, additions + 2, additions, divisor, divisor), y);
         }
     }
 

@@ -153,6 +153,38 @@ fn softmax_sums() {
 }
 
 #[test]
+fn below_a_power_of_two_the_cell_ends_at_a_quarter() {
+    // 1 − 1.5 · 2^-25 rounds to the number below 1; half a last place of 1 would reach it.
+    let short = 1.5 * 2f64.powi(-25);
+    let held = |name: &str, check: &dyn Fn(u32) -> Check, sign: u32| {
+        let one = 1f32.to_bits() | sign;
+        assert!(
+            check(one - 1).inside && !check(one).inside && !check(one - 2).inside,
+            "{name}"
+        );
+    };
+    held("exp", &|y| bounded(Code::Exp, WIDE, (-short as f32).to_bits(), y), 0);
+    let row = [0, (short.ln() as f32).to_bits()];
+    held("softmax", &|y| softmax(WIDE, &row, 0, y), 0);
+    for (sign, b) in [(0, 1f32), (MINUS, -1.0)] {
+        let g = -b * short as f32;
+        let tiny = 2f32.powi(-126);
+        held("layer norm", &layer(&[1.0, -1.0], 0, g, b, tiny), sign);
+        let [x, g, b, mean, variance, eps] = [1.0, g, b, 0.0, 1.0, tiny].map(f32::to_bits);
+        held(
+            "batch norm",
+            &|y| batch_norm(WIDE, x, g, b, mean, variance, eps, y),
+            sign,
+        );
+    }
+    // Below the least normal number nothing changes: half of 2^-149 short of it is a tie.
+    let least = f32::MIN_POSITIVE;
+    let check = layer(&[1.0, -1.0], 0, -f32::from_bits(1), least, 3.0);
+    let bits = least.to_bits();
+    assert!(check(bits).inside && check(bits - 1).inside && !check(bits + 1).inside && !check(bits - 2).inside);
+}
+
+#[test]
 fn softmax_keeps_small_terms() {
     // e^-100 is subnormal in fp32, and flushed by some engines; in binary64 it is neither.
     let row = [0, (-100f32).to_bits()];

@@ -110,10 +110,8 @@ impl Sums {
     /// or fewer through blocks. Under `fast` the products are rounded, and may underflow; under `wide` they are exact.
     pub fn check_contraction(&self, products: u64, values: u64, y: u32) -> Check {
         let way = self.numerics.way(products, self.terms) + values;
-        let exact = self.numerics.wide;
-        let roundings = if exact { way.saturating_sub(1) } else { way };
-        let underflows = if exact { 0 } else { products + values };
-        self.check(&self.rule(roundings, roundings, underflows, 1), y)
+        let roundings = if self.numerics.wide { way.saturating_sub(1) } else { way };
+        self.check(&self.rule(roundings, roundings, products + values, 1), y)
     }
 
     /// Holds `y` against the sum of `terms` numbers: `terms − 1` additions, or fewer through blocks, which are exact where they
@@ -130,8 +128,7 @@ impl Sums {
             return Check::exact(fp32::is_nan(y) || fp32::is_zero(y));
         }
         let additions = self.additions(terms);
-        let underflows = if self.numerics.wide { 0 } else { divisor };
-        self.check(&self.rule(additions + 2, additions, underflows, divisor), y)
+        self.check(&self.rule(additions + 2, additions, divisor, divisor), y)
     }
 
     /// The most additions that one of `terms` numbers in bounds passes.
@@ -196,9 +193,9 @@ struct Rule {
     wide: bool,
     /// `k`: on any term's way into the result.
     roundings: u64,
-    /// On any term's way into the sum, before it is divided.
+    /// On any term's way into the sum, before it is divided, where that may overflow: not under `wide`.
     sum_roundings: u64,
-    /// `j`: how many may underflow inexactly, times the divisor.
+    /// `j`: how many may underflow inexactly, times the divisor. Under `wide` none does.
     underflows: u64,
     /// What the sum is divided by.
     divisor: u64,
