@@ -196,6 +196,9 @@ fn softmax_keeps_small_terms() {
     let right = ((-87.5f64).exp()) as f32;
     let held = |y: u32| softmax(WIDE, &[0, (-87.5f32).to_bits()], 1, y).inside;
     assert!(held(right.to_bits()) && !held(0) && !held(right.to_bits() + 2));
+    // An exponential of 0.51 last places divided by 1.85 is 0; rounded before, it would have been 1.
+    let row = [0.0, -103.972f32, 0.85f32.ln()].map(f32::to_bits);
+    assert!(softmax(WIDE, &row, 1, 0).inside && !softmax(WIDE, &row, 1, 1).inside && softmax(FAST, &row, 1, 1).inside);
     // Below half of the least number there is only 0.
     let held = |y: u32| softmax(WIDE, &[0, (-104.5f32).to_bits()], 1, y).inside;
     assert!(held(0) && held(MINUS) && !held(1));
@@ -235,6 +238,21 @@ fn layer_norm_mean() {
             layer(&row, 0, 1.0, 0.0, 3.0),
         );
     }
+}
+
+#[test]
+fn layer_norm_of_subnormals() {
+    // A mean of subnormals is kept to 53 bits: nothing like half of the least subnormal is lost, times 10^30 it would be seen.
+    let tiny = f32::from_bits(4);
+    let row = [0.0, tiny, -tiny, 2.0 * tiny, -2.0 * tiny, tiny, -tiny];
+    let k = moment_roundings(row.len()) as f64;
+    let size = 8.0 / 7.0 * f64::from(tiny);
+    ends(
+        "subnormals",
+        k * U * size * 1e30f32 as f64 / 2f64.powi(-63),
+        1e-6,
+        layer(&row, 0, 1e30, 0.0, 2f32.powi(-126)),
+    );
 }
 
 #[test]
