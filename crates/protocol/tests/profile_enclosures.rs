@@ -244,15 +244,28 @@ fn layer_norm_mean() {
 fn layer_norm_of_subnormals() {
     // A mean of subnormals is kept to 53 bits: nothing like half of the least subnormal is lost, times 10^30 it would be seen.
     let tiny = f32::from_bits(4);
-    let row = [0.0, tiny, -tiny, 2.0 * tiny, -2.0 * tiny, tiny, -tiny];
+    let row: Vec<f32> = (0..1001)
+        .map(|i| {
+            if i == 0 {
+                0.0
+            } else if i % 2 == 0 {
+                tiny
+            } else {
+                -tiny
+            }
+        })
+        .collect();
     let k = moment_roundings(row.len()) as f64;
-    let size = 8.0 / 7.0 * f64::from(tiny);
-    ends(
-        "subnormals",
-        k * U * size * 1e30f32 as f64 / 2f64.powi(-63),
-        1e-6,
-        layer(&row, 0, 1e30, 0.0, 2f32.powi(-126)),
-    );
+    let size = 1000.0 / 1001.0 * f64::from(tiny);
+    let at = k * U * size * f64::from(1e30f32) / 2f64.powi(-63);
+    ends("subnormals", at, 1e-6, layer(&row, 0, 1e30, 0.0, 2f32.powi(-126)));
+    // Nor is a variance of 2^-142 beside the least epsilon: 1,000 · 2^-149 would move the result by 2^-14.
+    let (size, least) = (2f32.powi(-71), 2f32.powi(-126));
+    let row: Vec<f32> = (0..1000).map(|i| if i % 2 == 0 { size } else { -size }).collect();
+    let right = f64::from(size) / (2f64.powi(-142) + f64::from(least)).sqrt();
+    let check = layer(&row, 0, 1.0, 0.0, least);
+    let bits = (right as f32).to_bits();
+    assert!(check(bits).inside && !check(bits + 2).inside && !check(bits - 2).inside);
 }
 
 #[test]

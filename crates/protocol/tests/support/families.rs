@@ -6,7 +6,7 @@ use touchstone_protocol::judge::judge_element;
 use touchstone_protocol::leaf::exact;
 use touchstone_protocol::model::Profile;
 
-use super::{PROFILES, Stream, bytes_as, bytes_of, elementwise, matmul, operand};
+use super::{Stream, bytes_as, bytes_of, elementwise, matmul, operand};
 
 /// An operator with its values; every element of it is a case.
 pub struct Case {
@@ -176,7 +176,7 @@ pub fn copy(stream: &mut Stream) -> Case {
         descriptor,
         operands,
         output,
-        profile: stream.pick(&PROFILES),
+        profile: stream.profile(),
     }
 }
 
@@ -244,7 +244,7 @@ pub fn exact(stream: &mut Stream) -> Case {
         descriptor,
         operands,
         output: bytes_as(to, &y),
-        profile: stream.pick(&PROFILES),
+        profile: stream.profile(),
     }
 }
 
@@ -381,7 +381,7 @@ pub fn contraction(stream: &mut Stream) -> Case {
     }
     let n = stream.pick(&[0, 1, 2, 3, 7, 16, 64, 100]);
     let (rows, columns, addends) = (4, 8, stream.below(4) as usize);
-    let profile = stream.pick(&PROFILES);
+    let profile = stream.profile();
     let descriptor = matmul(rows, n, columns, addends);
     let a = terms(stream, first, rows * n);
     let b = terms(stream, second, columns * n);
@@ -470,7 +470,7 @@ fn convolution(stream: &mut Stream, first: Terms, second: Terms) -> Case {
         ],
         ..elementwise(Code::Contract, Dtype::F32, &[], 0)
     };
-    let profile = stream.pick(&PROFILES);
+    let profile = stream.profile();
     // One infinite factor among numbers, which may have no partner.
     let single = stream.below(3) == 0;
     let (first, second, third) = if single {
@@ -532,7 +532,7 @@ pub fn reduction(stream: &mut Stream) -> Case {
     let pad = stream.below(4) as i64;
     let kind = kind(stream);
     let mode = stream.below(2) as u32;
-    let profile = stream.pick(&PROFILES);
+    let profile = stream.profile();
     let descriptor = Descriptor {
         reduction_axes: vec![window],
         params: if code == Code::Mean { vec![mode] } else { vec![] },
@@ -604,7 +604,7 @@ fn arg_max(stream: &mut Stream) -> Case {
         descriptor,
         operands: vec![bytes_as(dtype, &x)],
         output: bytes_as(to, &y),
-        profile: stream.pick(&PROFILES),
+        profile: stream.profile(),
     }
 }
 
@@ -734,7 +734,7 @@ fn finish(stream: &mut Stream, descriptor: Descriptor, operands: Vec<Vec<u8>>, y
         descriptor,
         operands,
         output: bytes_of(y),
-        profile: stream.pick(&PROFILES),
+        profile: stream.profile(),
     };
     around(stream, &mut case);
     case

@@ -42,6 +42,11 @@ impl Stream {
         self.word() % limit
     }
 
+    /// A profile; the stream goes on as if none had been asked for.
+    pub fn profile(&self) -> u64 {
+        Stream(self.0 ^ 0x5eed).pick(&PROFILES)
+    }
+
     pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
         items[self.below(items.len() as u64) as usize]
     }
