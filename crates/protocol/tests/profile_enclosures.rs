@@ -324,6 +324,14 @@ fn batch_norm_products_and_bias() {
 }
 
 #[test]
+fn a_variance_that_may_be_0_without_epsilon_is_not_judged() {
+    let held = |eps: f32, y: f32| layer(&[1.0; 4], 2, 1.0, 0.0, eps)(y.to_bits()).inside;
+    assert!([f32::NAN, f32::INFINITY, 0.0, 7.0].into_iter().all(|y| held(0.0, y)));
+    let least = 2f32.powi(-126);
+    assert!(held(least, 0.0) && !held(least, f32::NAN) && !held(least, f32::INFINITY));
+}
+
+#[test]
 fn nothing_overflows_or_underflows_on_the_way() {
     let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
     // Squares beyond fp32: one answer, no NaN, no zero.
