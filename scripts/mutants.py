@@ -33,8 +33,15 @@ COPIED = ["Cargo.lock", ".cargo", CRATE, *CONTRACTS, "scripts"]
 TARGETS = {
     "contracts/": ["differential_enclosure", "differential"],
     "/enclosure/elementary": ["lib", "enclosure_constants", "enclosure_limits"],
-    "/enclosure/fixed": ["lib", "enclosure_constants", "enclosure_limits"],
-    "/enclosure/normalize": ["enclosure_constants", "enclosure_limits", "enclosure_moments", "enclosure_honest"],
+    "/enclosure/fixed": ["lib", "enclosure_constants", "enclosure_limits", "profile_enclosures", "profile_engines"],
+    "/enclosure/normalize": [
+        "profile_enclosures",
+        "profile_engines",
+        "enclosure_constants",
+        "enclosure_limits",
+        "enclosure_moments",
+        "enclosure_honest",
+    ],
     "/enclosure/": ["enclosure_constants", "enclosure_limits", "enclosure_honest", "profile_enclosures", "profile_engines"],
     "": ["envelopes", "profile_sums", "judge_terms", "judge", "lib"],
 }

@@ -403,3 +403,16 @@ fn blocks_are_for_sums_alone() {
         assert_eq!(bounded(Code::Tanh, blocked, y, y), bounded(Code::Tanh, FAST, y, y));
     }
 }
+
+/// +∞ stands for everything from 2^128 − 2^103 on and for nothing below: it has no cell of its own.
+#[test]
+fn infinity_begins_where_it_is_rounded_to() {
+    let step = 2f32.powi(103);
+    let sum = |bias: f32, y: f32| {
+        let operands = [1.0, f32::MAX, bias, 0.0, 1.0, 0.0, y].map(f32::to_bits);
+        let [x, scale, bias, mean, variance, eps, y] = operands;
+        batch_norm(WIDE, x, scale, bias, mean, variance, eps, y).inside
+    };
+    assert!(sum(0.6 * step, f32::MAX) && !sum(0.6 * step, f32::INFINITY));
+    assert!(sum(1.4 * step, f32::INFINITY) && !sum(1.4 * step, f32::MAX));
+}
