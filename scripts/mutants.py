@@ -33,14 +33,21 @@ COPIED = ["Cargo.lock", ".cargo", CRATE, *CONTRACTS, "scripts"]
 TARGETS = {
     "contracts/": ["differential_enclosure", "differential"],
     "/enclosure/elementary": ["lib", "enclosure_constants", "enclosure_limits"],
-    "/enclosure/fixed": ["lib", "enclosure_constants", "enclosure_limits"],
-    "/enclosure/normalize": ["enclosure_constants", "enclosure_limits", "enclosure_moments", "enclosure_honest"],
-    "/enclosure/": ["enclosure_constants", "enclosure_limits", "enclosure_honest"],
-    "": ["envelopes", "judge_terms", "judge", "lib"],
+    "/enclosure/fixed": ["lib", "enclosure_constants", "enclosure_limits", "profile_enclosures", "profile_engines"],
+    "/enclosure/normalize": [
+        "profile_enclosures",
+        "profile_engines",
+        "enclosure_constants",
+        "enclosure_limits",
+        "enclosure_moments",
+        "enclosure_honest",
+    ],
+    "/enclosure/": ["enclosure_constants", "enclosure_limits", "enclosure_honest", "profile_enclosures", "profile_engines"],
+    "": ["envelopes", "profile_sums", "judge_terms", "judge", "lib"],
 }
 # Where the bounds are: no constant there is left out. Solidity has the same ones, held by the differential tests; the list
 # changes the main ones.
-RULES = [f"{CRATE}/src/leaf/*.rs", f"{CRATE}/src/enclosure/[!t]*.rs"]
+RULES = [f"{CRATE}/src/leaf/*.rs", f"{CRATE}/src/enclosure/[!t]*.rs", f"{CRATE}/src/profile.rs"]
 CONSTANT = re.compile(r"^ *(?:pub(?:\(\w+\))? )?const (\w+):[^;]*;", re.M)
 SECONDS = 600
 # Cases a family in differential tests: enough to see a difference that matters, and quick where there is none.

@@ -7,6 +7,7 @@
 //! - `run`: a model on libtorch through its plan, no network.
 //! - `request`, `status`: a request on chain; `withdraw`: what the market owes.
 //! - `chain`: what the commands that talk to a chain share.
+//! - `profile`: names of numerics profiles.
 //! - `output`: what all of them print with.
 
 // `println!` panics when its reader is gone: `output` does not.
@@ -15,6 +16,7 @@
 mod chain;
 mod model;
 mod output;
+mod profile;
 mod request;
 mod run;
 mod status;

@@ -13,7 +13,7 @@ use touchstone_chain::bindings::IModelRegistry;
 use touchstone_model::{CompileError, CompileOptions, Plan, PlanLimits, compile, inspect::Inspection, limits};
 use touchstone_protocol::{
     digest::{B256, hash},
-    model::{MAX_INLINE_BYTES, ModelHeader},
+    model::{MAX_INLINE_BYTES, ModelHeader, Profile},
 };
 
 use crate::{EXIT_STATUS, chain, output, tensors};
@@ -40,6 +40,10 @@ pub(crate) struct Source {
     /// Tensor file that makes a graph input a constant (repeat)
     #[arg(long = "bind", value_name = "NAME=FILE", value_parser = tensors::bind)]
     binds: Vec<(String, PathBuf)>,
+    /// Numerics profile: which engines conform, and so how far a result may be moved unseen. `fast`: any order of summation in
+    /// fp32; `blocked:B`: sums in blocks of B terms; `wide`: fp64 inside each operator, the tightest and the slowest
+    #[arg(long, value_name = "PROFILE", default_value = "fast", value_parser = crate::profile::parse)]
+    profile: Profile,
 }
 
 /// How large a plan this machine takes; what is published has to stay within the defaults.
@@ -101,8 +105,8 @@ impl Source {
         let options = CompileOptions {
             shapes: self.shapes.iter().cloned().collect(),
             binds: tensors::read_binds(&self.binds)?,
+            profile: self.profile.encode(),
             limits: limits.map(Limits::get).unwrap_or_default(),
-            ..CompileOptions::default()
         };
         let plan = compile(&bytes, &options).map_err(|error| {
             let flag = match &error {
@@ -168,7 +172,12 @@ fn summary(
     writeln!(out, "plan root    {}", header.plan_root)?;
     writeln!(out, "weights root {}", header.weights_root)?;
     writeln!(out, "file digest  {digest}")?;
-    writeln!(out, "profile      fast ({:#018x})", header.profile)?;
+    writeln!(
+        out,
+        "profile      {} ({:#018x})",
+        crate::profile::name(header.profile),
+        header.profile
+    )?;
     for (kind, list) in [("input ", &inspection.inputs), ("output", &inspection.outputs)] {
         for tensor in list {
             writeln!(out, "{kind}       {} {} {:?}", tensor.name, tensor.dtype, tensor.dims)?;

@@ -35,7 +35,7 @@ contract Judge is IJudge {
         Operator memory o = w.o;
         uint256 code = o.code;
         if (code == Rules.COPY) return Copy.check(o, w.index, w.bases, w.y);
-        if (code == Rules.CONTRACT) return Contraction.check(o, w.index, w.bases, w.y);
+        if (code == Rules.CONTRACT) return Contraction.check(o, profile, w.index, w.bases, w.y);
         if (code == Rules.GATHER) return w.y == _once(w, 0);
         if (code == Rules.WHERE) return w.y == _once(w, _once(w, 0) == 0 ? 2 : 1);
         if (code < Rules.MAX_POOL) {
@@ -44,7 +44,7 @@ contract Judge is IJudge {
         }
         uint256[] memory row = Reduction.terms(o, w.index, w.bases[0]);
         if (code == Rules.MAX_POOL || code == Rules.ARG_MAX || code == Rules.SUM || code == Rules.MEAN) {
-            return Reduction.check(o, row, w.y);
+            return Reduction.check(o, profile, row, w.y);
         }
         return _enclosed(w, profile, row);
     }

@@ -3,14 +3,13 @@ pragma solidity 0.8.37;
 
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {Io} from "./libraries/Io.sol";
+import {Profile} from "./libraries/Profile.sol";
 
 /// @title ModelRegistry
 /// @notice See `IModelRegistry`. No owner, nothing can be changed or removed.
 contract ModelRegistry is IModelRegistry {
     bytes32 private constant MODEL = keccak256("touchstone.model.1");
     uint256 private constant VERSION = 1;
-    /// @dev kind `fast`, k_rel 8, k_abs 4 (PROTOCOL.md section 4).
-    uint64 private constant PROFILE = 0x0804_0000;
 
     mapping(bytes32 model => Model) private _models;
     mapping(bytes32 model => bytes) private _io;
@@ -22,7 +21,7 @@ contract ModelRegistry is IModelRegistry {
         override
         returns (bytes32 model)
     {
-        if (header.profile != PROFILE) revert BadProfile(PROFILE, header.profile);
+        if (!Profile.isKnown(header.profile)) revert BadProfile(header.profile);
         if (
             header.operators == 0 || header.layers == 0 || header.layers > header.operators
                 || header.traceValues > header.operators

@@ -51,8 +51,8 @@ interface IModelRegistry {
     error BadIo(uint256 offset);
     /// @notice Inputs and outputs are given inline: each way at most 16 KiB.
     error TooLarge(uint256 limit, uint256 actual);
-    /// @notice Only the numerics profile `fast` can be judged.
-    error BadProfile(uint64 expected, uint64 actual);
+    /// @notice No numerics profile has this word (PROTOCOL.md section 4).
+    error BadProfile(uint64 profile);
     /// @notice A plan has at least one operator and one layer, and not more layers or trace values than operators.
     error BadCounts(uint32 operators, uint32 traceValues, uint32 layers);
 

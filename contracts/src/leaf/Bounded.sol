@@ -4,9 +4,10 @@ pragma solidity 0.8.37;
 import {Elementary} from "../libraries/Elementary.sol";
 import {Fixed} from "../libraries/Fixed.sol";
 import {Fp32} from "../libraries/Fp32.sol";
+import {Profile} from "../libraries/Profile.sol";
 
 /// @title Library functions
-/// @notice |ŷ − f(x)| ≤ 2·k_rel·u·|f(x)| + k_abs·u·s + η; derived in `docs/envelopes.md#bounded`, mirrors
+/// @notice |ŷ − f(x)| ≤ 2·k_rel·u·|f(x)| + k_abs·u·s + η, or some number of ŷ's rounding cell without η under `wide`; derived in `docs/envelopes.md#bounded`, mirrors
 /// `crates/protocol/src/enclosure/bounded.rs`. x and y are bits of binary32.
 library Bounded {
     uint256 internal constant ERF = 0x40;
@@ -20,18 +21,19 @@ library Bounded {
     /// @dev −log2 of η.
     int256 private constant ETA = 150;
 
-    /// @dev |f| in [lo, hi] units, and what the rule adds to 2·k_rel·u·|f|, in 2^-24 of the unit.
+    /// @dev |f| in [lo, hi] units, and what the rule adds to 2·k_rel·u·|f|, in u of the unit.
     struct Target {
         uint256 lo;
         uint256 hi;
         uint256 slack;
-        uint256 kRel;
+        uint256 profile;
     }
 
-    /// @dev ±mantissa · 2^shift units; `infinite`: everything from there on.
+    /// @dev ±mantissa · 2^exponent, which is mantissa · 2^shift units; `infinite`: everything from there on.
     struct Value {
         bool negative;
         uint256 mantissa;
+        int256 exponent;
         int256 shift;
         bool infinite;
     }
@@ -61,8 +63,8 @@ library Bounded {
         }
         if (Fp32.isInfinite(y)) return false;
         unchecked {
-            f.slack = _kAbs(profile) << 96;
-            f.kRel = _kRel(profile);
+            f.slack = Profile.kAbs(profile) << 96;
+            f.profile = profile;
             return _hold(f, _value(y, negative && code != SIGMOID, -96, 0));
         }
     }
@@ -77,9 +79,11 @@ library Bounded {
             f.lo *= m;
             f.hi *= m;
             int256 unit = e - 96;
-            f.slack = ((_kAbs(profile) * m) << (code == GELU ? 97 : 96)) + Fixed.ceil(1, 24 - ETA - unit);
-            f.kRel = _kRel(profile);
-            return _hold(f, _value(y, negative, unit, Fixed.OVERFLOW_EXPONENT - 1));
+            f.slack = ((Profile.kAbs(profile) * m) << (code == GELU ? 97 : 96)) + _eta(profile, unit);
+            f.profile = profile;
+            // x · (1 + erf) may overflow before it is halved, but not in binary64.
+            int256 overflow = Fixed.OVERFLOW_EXPONENT - (Profile.isWide(profile) ? int256(0) : int256(1));
+            return _hold(f, _value(y, negative, unit, overflow));
         }
     }
 
@@ -99,42 +103,54 @@ library Bounded {
                 f.hi = m + Elementary.EXP_ERROR;
                 unit = (negative ? -int256(k) : int256(k)) - 96;
             }
-            f.slack = Fixed.ceil(1, 24 - ETA - unit);
-            f.kRel = _kRel(profile);
+            f.slack = _eta(profile, unit);
+            f.profile = profile;
             return _hold(f, _value(y, false, unit, Fixed.OVERFLOW_EXPONENT));
         }
     }
 
-    function _kRel(uint256 profile) private pure returns (uint256) {
-        return (profile >> 24) & 0xff;
-    }
-
-    function _kAbs(uint256 profile) private pure returns (uint256) {
-        return (profile >> 16) & 0xff;
+    /// @dev η in u of a unit of 2^unit: none where nothing underflows before the last rounding.
+    function _eta(uint256 profile, int256 unit) private pure returns (uint256) {
+        if (Profile.isWide(profile)) return 0;
+        unchecked {
+            return Fixed.ceil(1, int256(Profile.precision(profile)) - ETA - unit);
+        }
     }
 
     /// @dev `y` with its sign turned when `turn`; an infinity stands at `OVERFLOW · 2^overflow`.
     function _value(uint256 y, bool turn, int256 unit, int256 overflow) private pure returns (Value memory v) {
-        (v.negative, v.mantissa, v.shift) = Fixed.decode(y);
+        (v.negative, v.mantissa, v.exponent) = Fixed.decode(y);
         v.negative = v.negative != turn;
         if (Fp32.isInfinite(y)) {
             v.infinite = true;
             v.mantissa = Fixed.OVERFLOW;
-            v.shift = overflow;
+            v.exponent = overflow;
         }
         unchecked {
-            v.shift -= unit;
+            v.shift = v.exponent - unit;
         }
     }
 
     function _hold(Target memory f, Value memory y) private pure returns (bool) {
-        if (y.mantissa != 0 && y.shift > 200) return false;
+        if (y.mantissa != 0 && y.shift > 170) return false;
         unchecked {
-            uint256 lo = Fixed.floor(y.mantissa, y.shift);
-            uint256 below = 2 * f.kRel * f.lo + f.slack;
-            if (y.negative && y.mantissa != 0) return !y.infinite && (f.lo + lo) << 24 <= below;
-            if (!y.infinite && (Fixed.ceil(y.mantissa, y.shift) << 24) + below < f.lo << 24) return false;
-            return lo << 24 <= (f.hi << 24) + 2 * f.kRel * f.hi + f.slack;
+            uint256 p = Profile.precision(f.profile);
+            uint256 kRel = Profile.kRel(f.profile);
+            (uint256 lo, uint256 hi) = _ends(y, f);
+            uint256 below = 2 * kRel * f.lo + f.slack;
+            if (y.negative && y.mantissa != 0) return !y.infinite && (f.lo + lo) << p <= below;
+            if (!y.infinite && (hi << p) + below < f.lo << p) return false;
+            return lo << p <= (f.hi << p) + 2 * kRel * f.hi + f.slack;
+        }
+    }
+
+    /// @dev The least and the greatest that |ŷ| stands for, rounded outward to units.
+    function _ends(Value memory y, Target memory f) private pure returns (uint256 lo, uint256 hi) {
+        unchecked {
+            uint256 quarters = 4 * y.mantissa;
+            (uint256 down, uint256 up) = Fixed.cell(Profile.isWide(f.profile), y.mantissa, y.exponent);
+            lo = Fixed.floor(quarters > down ? quarters - down : 0, y.shift - 2);
+            hi = Fixed.ceil(quarters + up, y.shift - 2);
         }
     }
 }

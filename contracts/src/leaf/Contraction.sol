@@ -14,7 +14,7 @@ library Contraction {
     /// @param index over output axes, then reduction axes.
     /// @param bases of the operands, see `Elements`.
     /// @param y the committed element.
-    function check(Operator memory o, uint256[] memory index, uint256[] memory bases, uint256 y)
+    function check(Operator memory o, uint256 profile, uint256[] memory index, uint256[] memory bases, uint256 y)
         internal
         pure
         returns (bool)
@@ -37,7 +37,7 @@ library Contraction {
                 ++values;
             }
         }
-        return SumsMath.checkContraction(sums, products, values, y);
+        return SumsMath.checkContraction(sums, profile, o.terms, products, values, y);
     }
 
     function _run(

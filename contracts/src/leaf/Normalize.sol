@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Fixed} from "../libraries/Fixed.sol";
 import {Fp32} from "../libraries/Fp32.sol";
+import {Profile} from "../libraries/Profile.sol";
 
 /// @title Layer norm and batch norm
 /// @dev Longer than the house size: both share the arithmetic of roots and gaps.
@@ -12,8 +13,6 @@ library Normalize {
     /// @notice The longest row that is judged; a longer one convicts nobody.
     uint256 internal constant MAX_ROW = 2048;
 
-    /// @dev 1/u.
-    uint256 private constant UNIT = 1 << 24;
     /// @dev Bits that the largest term of a row is shifted by.
     int256 private constant WINDOW = 73;
     /// @dev |x| below 2^63, or x² may overflow.
@@ -40,6 +39,7 @@ library Normalize {
         int256 top;
         Root root;
         bool overflow;
+        uint256 profile;
     }
 
     /// @dev ±numerator / denominator.
@@ -60,7 +60,7 @@ library Normalize {
 
     /// @notice Holds `y` against element `place` of the layer norm of `row`.
     function layerNorm(
-        uint256,
+        uint256 profile,
         uint256[] memory row,
         uint256 place,
         uint256 scale,
@@ -72,7 +72,7 @@ library Normalize {
         uint256 largest = _largest(row);
         if (largest >= Fp32.INFINITY || !Fp32.isFinite(scale) || !Fp32.isFinite(bias)) return !Fp32.isFinite(y);
         if (place >= row.length) return true;
-        return _layer(_prepare(row, place, largest, eps), scale, bias, y);
+        return _layer(_prepare(profile, row, place, largest, eps), scale, bias, y);
     }
 
     function _largest(uint256[] memory row) private pure returns (uint256 largest) {
@@ -84,12 +84,13 @@ library Normalize {
         }
     }
 
-    function _prepare(uint256[] memory row, uint256 place, uint256 largest, uint256 eps)
+    function _prepare(uint256 profile, uint256[] memory row, uint256 place, uint256 largest, uint256 eps)
         private
         pure
         returns (Row memory r)
     {
         unchecked {
+            r.profile = profile;
             (,, int256 exponent) = Fixed.decode(largest);
             r.n = row.length;
             r.top = exponent + 24;
@@ -127,17 +128,35 @@ library Normalize {
     function _spread(Row memory r, uint256 q, uint256 absolute, uint256 eps) private pure {
         unchecked {
             uint256 n = r.n;
-            uint256 kept = UNIT - (n + 3 * uint256(Fixed.bits(n - 1)) + 12);
-            uint256 h = Fixed.divUp((UNIT - kept) * absolute, kept) + Fixed.ceil(n * (n + 1), -151 - r.unit) + (n << 2);
+            uint256 k = n + 3 * uint256(Fixed.bits(n - 1)) + 12;
+            uint256 unit = 1 << Profile.precision(r.profile);
+            uint256 kept = unit - k;
+            uint256 h = Fixed.divUp(k * absolute, kept) + (n << 2);
+            if (!Profile.isWide(r.profile)) h += Fixed.ceil(n * (n + 1), -151 - r.unit);
             r.reach = h;
             uint256 spread = h * (Fixed.sqrt((n * q) << 3) + 1) + ((n * h * h) << 1);
-            uint256 hi = Fixed.divUp((q + spread) << 24, kept);
-            uint256 lo = ((q > spread ? q - spread : 0) * kept) >> 24;
+            uint256 hi = _grown(q + spread, k, kept);
+            uint256 lo = q > spread ? q - spread : 0;
+            lo -= Fixed.divUp(lo * k, unit);
             int256 square = 2 * r.unit;
-            r.overflow = r.top > SQUARES
-                || Fixed.atMost(Fixed.OVERFLOW, Fixed.OVERFLOW_EXPONENT, Fixed.divUp(absolute << 24, kept), r.unit)
-                || Fixed.atMost(Fixed.OVERFLOW * n * n, Fixed.OVERFLOW_EXPONENT, hi, square + 1);
+            if (!Profile.isWide(r.profile)) r.overflow = _overflows(r, _grown(absolute, k, kept), hi, square);
             _root(r, lo / (n * n * n), hi / (n * n * n) + 1, square, eps);
+        }
+    }
+
+    /// @dev value/(1 − k·u), rounded up.
+    function _grown(uint256 value, uint256 k, uint256 kept) private pure returns (uint256) {
+        unchecked {
+            return value + Fixed.divUp(value * k, kept);
+        }
+    }
+
+    /// @dev Whether a term's square, Σ|x|, which bounds every partial sum, or twice n³·σ², for the squares and their sums, reaches
+    /// fp32's end.
+    function _overflows(Row memory r, uint256 absolute, uint256 squares, int256 square) private pure returns (bool) {
+        unchecked {
+            return r.top > SQUARES || Fixed.atMost(Fixed.OVERFLOW, Fixed.OVERFLOW_EXPONENT, absolute, r.unit)
+                || Fixed.atMost(Fixed.OVERFLOW * r.n * r.n, Fixed.OVERFLOW_EXPONENT, squares, square + 1);
         }
     }
 
@@ -146,7 +165,7 @@ library Normalize {
         unchecked {
             (, uint256 epsilon, int256 shift) = Fixed.decode(eps);
             int256 unit = _unit(_max(_max(square + Fixed.bits(hi), shift + Fixed.bits(epsilon)), Fixed.bits(r.n) - 149));
-            uint256 underflow = Fixed.ceil(r.n, -149 - 2 * unit);
+            uint256 underflow = Profile.isWide(r.profile) ? 0 : Fixed.ceil(r.n, -149 - 2 * unit);
             shift -= 2 * unit;
             square -= 2 * unit;
             lo = Fixed.floor(lo, square);
@@ -160,11 +179,11 @@ library Normalize {
         unchecked {
             (bool negative, uint256 g, int256 exponent) = Fixed.decode(scale);
             int256 size = Fixed.bits(g) + exponent;
-            if (!_carries(r.root, _max(_max(r.top + 2, size), 1))) return true;
+            if (!_carries(r.profile, r.root, _max(_max(r.top + 2, size), 1))) return true;
             if (Fp32.isNan(y)) return r.overflow;
             int256 deviation = negative ? -r.deviation : r.deviation;
             int256 width = Fixed.bits(_abs(deviation) + r.reach) + 1 - Fixed.bits(r.n) + r.unit;
-            Gap memory gap = _gap(y, bias, _max(_max(size, width), 1) + 2 - 150, false);
+            Gap memory gap = _gap(r.profile, y, bias, _max(_max(size, width), 1) + 2 - 150, false);
             int256 shift = exponent + r.unit - r.root.exponent - gap.unit;
             return (gap.openBelow || _reaches(gap.lo, _layerEnd(r, deviation, g), shift))
                 && (gap.openAbove || _reaches(-gap.hi, _layerEnd(r, -deviation, g), shift));
@@ -177,14 +196,16 @@ library Normalize {
             int256 end = deviation + int256(r.reach);
             if (r.overflow && end < 0) end = 0;
             uint256 size = _abs(end);
-            if (end < 0) return End(true, ((size * (UNIT - QUOTIENT)) >> 24) * g, r.n * r.root.hi);
-            return End(false, Fixed.divUp(size << 24, UNIT - QUOTIENT) * g, r.n * r.root.lo);
+            uint256 p = Profile.precision(r.profile);
+            uint256 kept = (1 << p) - QUOTIENT;
+            if (end < 0) return End(true, ((size * kept) >> p) * g, r.n * r.root.hi);
+            return End(false, Fixed.divUp(size << p, kept) * g, r.n * r.root.lo);
         }
     }
 
     /// @notice Holds `y` against (x − mean)·scale/√(var + eps) + bias.
     function batchNorm(
-        uint256,
+        uint256 profile,
         uint256 x,
         uint256 scale,
         uint256 bias,
@@ -206,14 +227,15 @@ library Normalize {
             Root memory root = Root(Fixed.sqrt(uint256(lo)), Fixed.sqrt(uint256(hi)) + 1, unit);
             int256 top = _max(_top(x), _top(mean));
             int256 size = _top(scale);
-            if (!_carries(root, _max(_max(top, size), 1))) return true;
+            if (!_carries(profile, root, _max(_max(top, size), 1))) return true;
             if (!Fp32.isFinite(y)) {
                 int256 product = top + 1 + size - (Fixed.bits(root.lo) - 1 + unit);
-                if (_max(product, _top(bias)) >= 126) return true;
+                if (!Profile.isWide(profile) && _max(product, _top(bias)) >= 126) return true;
                 if (Fp32.isNan(y)) return false;
             }
-            Gap memory gap = _gap(y, bias, _max(_max(size, top), 1) + 3 - 150, true);
-            return _batch(root, gap, x, mean, scale, top - 90);
+            Gap memory gap = _gap(profile, y, bias, _max(_max(size, top), 1) + 3 - 150, true);
+            uint256 kept = (1 << Profile.precision(profile)) - BATCH;
+            return _batch(root, gap, kept, x, mean, scale, top - 90);
         }
     }
 
@@ -237,7 +259,7 @@ library Normalize {
         }
     }
 
-    function _batch(Root memory root, Gap memory gap, uint256 x, uint256 mean, uint256 scale, int256 unit)
+    function _batch(Root memory root, Gap memory gap, uint256 kept, uint256 x, uint256 mean, uint256 scale, int256 unit)
         private
         pure
         returns (bool)
@@ -246,7 +268,7 @@ library Normalize {
             (bool turn, uint256 g, int256 exponent) = Fixed.decode(scale);
             int256 a = _signed(x, unit);
             int256 b = _signed(mean, unit);
-            int256 reach = int256(Fixed.divUp((_abs(a) + _abs(b)) * BATCH, UNIT - BATCH) + 4);
+            int256 reach = int256(Fixed.divUp((_abs(a) + _abs(b)) * BATCH, kept) + 4);
             int256 deviation = turn ? b - a : a - b;
             int256 shift = exponent + unit - root.exponent - gap.unit;
             return (gap.openBelow || _reaches(gap.lo, _batchEnd(root, deviation + reach, g), shift))
@@ -260,25 +282,42 @@ library Normalize {
         }
     }
 
-    /// @dev ŷ − β ± (u|ŷ| or, for `batch`, γ(2)|β|) ± 2^eta.
-    function _gap(uint256 y, uint256 bias, int256 eta, bool batch) private pure returns (Gap memory gap) {
+    /// @dev ŷ − β ± (u|ŷ| or, for `batch`, γ(2)|β|) ± 2^eta, or under `wide` ŷ's cell in the place of the last.
+    function _gap(uint256 profile, uint256 y, uint256 bias, int256 eta, bool batch)
+        private
+        pure
+        returns (Gap memory gap)
+    {
         unchecked {
+            bool wide = Profile.isWide(profile);
             bool infinite = Fp32.isInfinite(y);
             (bool yNegative, uint256 ym, int256 ye) = Fixed.decode(y);
             (bool bNegative, uint256 bm, int256 be) = Fixed.decode(bias);
             if (infinite) {
                 (ym, ye) = (Fixed.OVERFLOW, Fixed.OVERFLOW_EXPONENT);
-                if (bNegative != yNegative) bm = 0;
+                // The product may overflow before β of the other sign is added, but not in binary64.
+                if (bNegative != yNegative && !wide) bm = 0;
             }
-            int256 unit = _max(_max(Fixed.bits(ym) + ye, Fixed.bits(bm) + be), eta) - 90;
-            uint256 slack = Fixed.ceil(1, eta - unit) + 2;
-            if (batch) slack += Fixed.divUp(Fixed.ceil(bm, be - unit) * BATCH_BIAS, UNIT - BATCH_BIAS);
-            else if (!infinite) slack += Fixed.ceil(ym, ye - 24 - unit);
+            int256 unit = _max(Fixed.bits(ym) + ye, Fixed.bits(bm) + be);
+            unit = (wide ? unit : _max(unit, eta)) - 90;
+            (uint256 down, uint256 up) = Fixed.cell(wide, ym, ye);
+            uint256 slack = wide ? 2 : Fixed.ceil(1, eta - unit) + 2;
+            int256 p = int256(Profile.precision(profile));
+            if (batch) {
+                slack += Fixed.divUp(Fixed.ceil(bm, be - unit) * BATCH_BIAS, (1 << uint256(p)) - BATCH_BIAS);
+            } else if (!infinite || wide) {
+                slack += Fixed.ceil(4 * ym + up, ye - 2 - p - unit);
+            }
             int256 mid = int256(Fixed.floor(ym, ye - unit));
             if (yNegative) mid = -mid;
             int256 other = int256(Fixed.floor(bm, be - unit));
             mid -= bNegative ? -other : other;
-            return Gap(mid - int256(slack), mid + int256(slack), unit, infinite && yNegative, infinite && !yNegative);
+            if (yNegative) (down, up) = (up, down);
+            gap.lo = mid - int256(slack + Fixed.ceil(down, ye - 2 - unit));
+            gap.hi = mid + int256(slack + Fixed.ceil(up, ye - 2 - unit));
+            gap.unit = unit;
+            gap.openBelow = infinite && yNegative;
+            gap.openAbove = infinite && !yNegative;
         }
     }
 
@@ -292,10 +331,10 @@ library Normalize {
         }
     }
 
-    /// @dev Whether a factor below 2^top times the reciprocal stays below 2^127.
-    function _carries(Root memory root, int256 top) private pure returns (bool) {
+    /// @dev Whether a factor below 2^top times the reciprocal stays below 2^127; in binary64 a reciprocal is enough.
+    function _carries(uint256 profile, Root memory root, int256 top) private pure returns (bool) {
         unchecked {
-            return root.lo != 0 && top - (Fixed.bits(root.lo) - 1 + root.exponent) < 127;
+            return root.lo != 0 && (Profile.isWide(profile) || top - (Fixed.bits(root.lo) - 1 + root.exponent) < 127);
         }
     }
 

@@ -71,11 +71,14 @@ library Reduction {
     }
 
     /// @param list element bits of the in-bounds terms.
-    function check(Operator memory o, uint256[] memory list, uint256 y) internal pure returns (bool) {
+    function check(Operator memory o, uint256 profile, uint256[] memory list, uint256 y) internal pure returns (bool) {
         if (o.code == Rules.MAX_POOL) return maximum(list, y);
         if (o.code == Rules.ARG_MAX) return argMaximum(o.operands[0].dtype, list, Elements.integer(o.dtype, y));
-        if (o.code == Rules.SUM) return sum(list, y);
-        return mean(list, o.params[0] == 0 ? list.length : o.terms, y);
+        Sums memory sums = SumsMath.empty();
+        SumsMath.values(sums, list);
+        if (o.code == Rules.SUM) return SumsMath.checkSum(sums, profile, o.terms, list.length, y);
+        uint256 divisor = o.params[0] == 0 ? list.length : o.terms;
+        return SumsMath.checkMean(sums, profile, o.terms, list.length, divisor, y);
     }
 
     /// @notice The sign of zero is free. With a NaN among the terms NaN and all that is not above the maximum of the rest is
@@ -113,18 +116,5 @@ library Reduction {
             (position, some) = (i, true);
         }
         return y == int256(position);
-    }
-
-    function sum(uint256[] memory list, uint256 y) internal pure returns (bool) {
-        return SumsMath.checkSum(_sums(list), list.length, y);
-    }
-
-    function mean(uint256[] memory list, uint256 divisor, uint256 y) internal pure returns (bool) {
-        return SumsMath.checkMean(_sums(list), list.length, divisor, y);
-    }
-
-    function _sums(uint256[] memory list) private pure returns (Sums memory sums) {
-        sums = SumsMath.empty();
-        SumsMath.values(sums, list);
     }
 }

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Elementary} from "../libraries/Elementary.sol";
 import {Fixed} from "../libraries/Fixed.sol";
 import {Fp32} from "../libraries/Fp32.sol";
+import {Profile} from "../libraries/Profile.sol";
 
 /// @title Softmax
 /// @notice Shifted by the row's maximum; derived in `docs/envelopes.md#softmax`, mirrors `crates/protocol/src/enclosure/softmax.rs`.
@@ -43,52 +44,69 @@ library Softmax {
             if (place >= n) return true;
             if (!Fp32.isFinite(y) || (y >> 31 == 1 && !Fp32.isZero(y))) return false;
 
-            uint256 kRel = (profile >> 24) & 0xff;
+            uint256 rule = _rule(profile);
             Sums memory others = Sums(0, 0, 1);
             for (uint256 i = 0; i < n; ++i) {
-                (uint256 a, uint256 b, uint256 j) = _term(kRel, uint256(maximum - values[i]));
-                others.roundings += _counted(maximum - values[i]);
+                uint256 t = uint256(maximum - values[i]);
+                if (t < NEGLIGIBLE) ++others.roundings;
                 if (i == place) continue;
+                (uint256 a, uint256 b, uint256 j) = _term(rule, t);
                 others.down += a >> j;
                 others.up += (b >> j) + 2;
             }
-            (uint256 lo, uint256 hi, uint256 k) = _term(kRel, uint256(maximum - values[place]));
-            return _hold(others, lo, hi, k, y);
+            (uint256 lo, uint256 hi, uint256 k) = _term(rule, uint256(maximum - values[place]));
+            return _hold(others, lo, hi, k, y, Profile.isWide(profile));
         }
     }
 
-    function _hold(Sums memory others, uint256 lo, uint256 hi, uint256 k, uint256 y) private pure returns (bool) {
+    function _hold(Sums memory others, uint256 lo, uint256 hi, uint256 k, uint256 y, bool wide)
+        private
+        pure
+        returns (bool)
+    {
         unchecked {
-            (, uint256 twice, int256 shift) = Fixed.decode(y);
-            twice *= 2;
-            uint256 half = shift == -149 ? 1 : 0;
-            shift += int256(k) - 1;
-            uint256 kept = (1 << 24) - others.roundings;
+            (, uint256 m, int256 shift) = Fixed.decode(y);
+            (uint256 down, uint256 up) = Fixed.cell(wide, m, shift);
+            // A subnormal quotient is rounded to a multiple of 2^-149.
+            if (!wide && shift == -149) (down, up) = (2, 2);
+            m *= 4;
+            shift += int256(k) - 2;
+            uint256 p = wide ? 53 : 24;
+            uint256 kept = (1 << p) - others.roundings;
             uint256 least = (hi >> k) + others.down - 1;
-            uint256 above = twice > half ? twice - half : 0;
-            if (!Fixed.atMost(above * least * kept, shift, hi, 24)) return false;
+            if (!Fixed.atMost((m > down ? m - down : 0) * least * kept, shift, hi, int256(p))) return false;
             uint256 most = (lo >> k) + others.up + 2;
-            return Fixed.atMost(lo * kept, 0, (twice + half) * most, shift + 24);
+            return Fixed.atMost(lo * kept, 0, (m + up) * most, shift + int256(p));
         }
     }
 
-    /// @dev One term e^-t: `[lo, hi] · 2^(-96-k)`.
-    function _term(uint256 kRel, uint256 t) private pure returns (uint256 lo, uint256 hi, uint256 k) {
+    /// @dev What a term needs of the profile, in one word: `rest` of a term at the maximum, 1 − b less two units, in units of u·2^-32;
+    /// above it −log2 of that unit; above that the exponent from which a term may underflow in fp32, 255 if it is binary64.
+    function _rule(uint256 profile) private pure returns (uint256) {
         unchecked {
-            if (t >= NEGLIGIBLE) return (0, Fixed.ONE << 1, 150);
+            bool wide = Profile.isWide(profile);
+            uint256 scale = Profile.precision(profile) + 32;
+            uint256 rest = (1 << scale) - 2 - (Profile.kRel(profile) << 33);
+            return rest | scale << 128 | uint256(wide ? 255 : 54) << 136;
+        }
+    }
+
+    /// @dev One term e^-t: `[lo, hi] · 2^(-96-k)`, by a `_rule`.
+    function _term(uint256 rule, uint256 t) private pure returns (uint256 lo, uint256 hi, uint256 k) {
+        unchecked {
+            if (t >= NEGLIGIBLE) return (0, rule >> 136 == 54 ? Fixed.ONE << 1 : Fixed.ONE - (Fixed.ONE >> 6), 150);
             uint256 m;
             (m, k) = Elementary.expNegative(t);
-            uint256 rest = (1 << 56) - ((t >> 64) + 2 + (kRel << 33));
-            lo = ((m - Elementary.EXP_ERROR) * rest) >> 56;
-            if (k > 126 || (k == 126 && lo < Fixed.ONE)) lo = 0;
-            hi = ((m + Elementary.EXP_ERROR) << 56) / rest + 1;
-            if (k > 54) hi += 1 << (k - 54);
+            uint256 scale = (rule >> 128) & 0xff;
+            uint256 rest = uint128(rule) - (t >> 64);
+            lo = ((m - Elementary.EXP_ERROR) * rest) >> scale;
+            hi = ((m + Elementary.EXP_ERROR) << scale) / rest + 1;
+            if (k > rule >> 136) {
+                hi += 1 << (k - 54);
+                // Exponentials below 2^-126 may be flushed.
+                if (k > 126 || (k == 126 && lo < Fixed.ONE)) lo = 0;
+            }
         }
-    }
-
-    /// @dev 1 if the additions of a term this far below the maximum count as roundings.
-    function _counted(int256 t) private pure returns (uint256) {
-        return uint256(t) < NEGLIGIBLE ? 1 : 0;
     }
 
     /// @dev The value in Q96, truncated toward zero; −∞ as `MINUS_INFINITY`.

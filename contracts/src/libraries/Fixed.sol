@@ -21,6 +21,13 @@ library Fixed {
         }
     }
 
+    /// @notice By how much the reals that round to a magnitude may lie below and above it, in quarters of its last place; nothing unless
+    /// `wide`, nothing for `OVERFLOW`.
+    function cell(bool wide, uint256 mantissa, int256 exponent) internal pure returns (uint256 down, uint256 up) {
+        if (!wide || mantissa == OVERFLOW) return (0, 0);
+        return (mantissa == 1 << 23 && exponent > -149 ? 1 : 2, 2);
+    }
+
     /// @notice |x| in Q96, rounded down.
     function magnitude(uint256 x) internal pure returns (uint256 r) {
         assembly ("memory-safe") {

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Fp32} from "./Fp32.sol";
+import {Profile} from "./Profile.sol";
 import {Wide, WideMath} from "./Wide.sol";
 
 /// @notice Exact sums of the terms of one element.
@@ -20,14 +21,17 @@ struct Sums {
 /// @title Exact sums, and the error that any order of summation can make
 /// @notice Mirrors `crates/protocol/src/leaf/contraction.rs`, which explains the rule; derivation in `docs/envelopes.md`.
 library SumsMath {
-    /// 1/u.
-    uint256 private constant UNIT = 1 << 24;
     /// The least magnitude that rounds to infinity, in units of 2^-300, is this shifted by 403.
     uint256 private constant OVERFLOW = (1 << 25) - 1;
+    /// The same as `Fp32.parts` would give it.
+    uint256 private constant OVERFLOW_EXPONENT = 253;
 
-    /// @dev How many roundings there may be: on any term's way into the result, into the sum before it is divided; how many may
-    /// underflow inexactly, times the divisor; and the divisor.
+    /// @dev 1/u, and whether a result stands for its rounding cell; how many roundings there may be: on any term's way into the result,
+    /// into the sum before it is divided; how many may underflow inexactly, times the divisor; and the divisor. Under `wide` none
+    /// underflows, and the sum does not overflow.
     struct Rule {
+        uint256 unit;
+        bool wide;
         uint256 roundings;
         uint256 sumRoundings;
         uint256 underflows;
@@ -127,31 +131,61 @@ library SumsMath {
         }
     }
 
-    function checkContraction(Sums memory sums, uint256 products_, uint256 values_, uint256 y)
+    /// @param terms of the operator, in bounds or not.
+    function checkContraction(
+        Sums memory sums,
+        uint256 profile,
+        uint256 terms,
+        uint256 products_,
+        uint256 values_,
+        uint256 y
+    ) internal pure returns (bool) {
+        unchecked {
+            uint256 roundings = Profile.way(profile, products_, terms) + values_;
+            // In binary64 products are exact.
+            if (Profile.isWide(profile) && roundings != 0) --roundings;
+            return _check(sums, _rule(profile, roundings, roundings, products_ + values_, 1), y);
+        }
+    }
+
+    /// @param terms of the operator, in bounds or not.
+    function checkSum(Sums memory sums, uint256 profile, uint256 terms, uint256 counted, uint256 y)
         internal
         pure
         returns (bool)
     {
-        unchecked {
-            uint256 roundings = products_ + values_;
-            return _check(sums, Rule(roundings, roundings, roundings, 1), y);
-        }
-    }
-
-    function checkSum(Sums memory sums, uint256 terms, uint256 y) internal pure returns (bool) {
-        unchecked {
-            uint256 roundings = terms == 0 ? 0 : terms - 1;
-            return _check(sums, Rule(roundings, roundings, 0, 1), y);
-        }
+        uint256 roundings = _additions(profile, terms, counted);
+        return _check(sums, _rule(profile, roundings, roundings, 0, 1), y);
     }
 
     /// @notice The mean of nothing is NaN or 0.
-    function checkMean(Sums memory sums, uint256 terms, uint256 divisor, uint256 y) internal pure returns (bool) {
+    /// @param terms of the operator, in bounds or not.
+    function checkMean(Sums memory sums, uint256 profile, uint256 terms, uint256 counted, uint256 divisor, uint256 y)
+        internal
+        pure
+        returns (bool)
+    {
         if (divisor == 0) return Fp32.isNan(y) || Fp32.isZero(y);
         unchecked {
-            uint256 roundings = terms == 0 ? 0 : terms - 1;
-            return _check(sums, Rule(roundings + 2, roundings, divisor, divisor), y);
+            uint256 additions = _additions(profile, terms, counted);
+            return _check(sums, _rule(profile, additions + 2, additions, divisor, divisor), y);
         }
+    }
+
+    /// @dev The most additions that one of `counted` numbers in bounds passes.
+    function _additions(uint256 profile, uint256 terms, uint256 counted) private pure returns (uint256) {
+        unchecked {
+            return counted == 0 ? 0 : Profile.way(profile, counted, terms) - 1;
+        }
+    }
+
+    function _rule(uint256 profile, uint256 roundings, uint256 sumRoundings, uint256 underflows, uint256 divisor)
+        private
+        pure
+        returns (Rule memory)
+    {
+        return
+            Rule(1 << Profile.precision(profile), Profile.isWide(profile), roundings, sumRoundings, underflows, divisor);
     }
 
     function _check(Sums memory sums, Rule memory rule, uint256 y) private pure returns (bool) {
@@ -161,29 +195,46 @@ library SumsMath {
         bool infinite = sums.plus || sums.minus;
         if (Fp32.isFinite(y)) return !infinite && _finite(rule, positive, negative, y);
         if (Fp32.isNan(y)) {
+            if (rule.wide) return sums.nanAllowed;
             return sums.nanAllowed
                 || ((sums.plus || _overflows(rule, positive)) && (sums.minus || _overflows(rule, negative)));
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
-        if (y == Fp32.INFINITY) return infinite ? sums.plus : _overflows(rule, positive);
-        return infinite ? sums.minus : _overflows(rule, negative);
+        bool up = y == Fp32.INFINITY;
+        if (infinite) return up ? sums.plus : sums.minus;
+        // Under `wide` nothing overflows before the last rounding.
+        return rule.wide ? _finite(rule, positive, negative, y) : _overflows(rule, up ? positive : negative);
     }
 
-    /// @dev `|ŷ·divisor − S|·(2^24 − k) ≤ k·A + j·2^24·η`.
+    /// @dev `|ŷ·divisor − S|·(1/u − k) ≤ k·A + j·η/u`, or under `wide` half of ŷ's cell times (1/u − k) in the place of the last.
+    /// An infinite ŷ comes here under `wide` alone, and stands for everything from the least magnitude on that rounds to it.
     function _finite(Rule memory rule, Wide memory positive, Wide memory negative, uint256 y)
         private
         pure
         returns (bool)
     {
         unchecked {
-            (uint256 exponent, uint256 significand) = Fp32.parts(y);
-            Wide memory result = WideMath.shifted(significand * rule.divisor, exponent + 150);
-            Wide memory miss = y & Fp32.SIGN == 0
-                ? WideMath.distance(positive, WideMath.add(negative, result))
-                : WideMath.distance(negative, WideMath.add(positive, result));
-            miss = WideMath.times(miss, UNIT - rule.roundings);
+            bool infinite = Fp32.isInfinite(y);
+            (uint256 exponent, uint256 significand) = infinite ? (OVERFLOW_EXPONENT, OVERFLOW) : Fp32.parts(y);
+            Wide memory reach = WideMath.shifted(significand * rule.divisor, exponent + 150);
+            Wide memory own = y & Fp32.SIGN == 0 ? positive : negative;
+            reach = WideMath.add(y & Fp32.SIGN == 0 ? negative : positive, reach);
+            uint256 kept = rule.unit - rule.roundings;
+            Wide memory slack;
+            if (!rule.wide) {
+                slack = WideMath.shifted(rule.underflows * rule.unit, 150);
+            } else {
+                bool beyond = WideMath.less(reach, own);
+                if (infinite && beyond) return true;
+                if (!infinite) {
+                    // Half a last place; downwards from a power of two a quarter.
+                    uint256 half = !beyond && significand == 1 << 23 && exponent > 1 ? exponent + 148 : exponent + 149;
+                    slack = WideMath.times(WideMath.shifted(rule.divisor, half), kept);
+                }
+            }
+            Wide memory miss = WideMath.times(WideMath.distance(own, reach), kept);
             Wide memory bound = WideMath.times(WideMath.add(positive, negative), rule.roundings);
-            bound = WideMath.add(bound, WideMath.shifted(rule.underflows * UNIT, 150));
+            bound = WideMath.add(bound, slack);
             return !WideMath.less(bound, miss);
         }
     }
@@ -191,8 +242,8 @@ library SumsMath {
     /// @dev Whether terms of one sign can add up to infinity.
     function _overflows(Rule memory rule, Wide memory sum) private pure returns (bool) {
         unchecked {
-            Wide memory most = WideMath.times(WideMath.add(sum, WideMath.shifted(rule.underflows, 150)), UNIT);
-            Wide memory limit = WideMath.times(WideMath.shifted(OVERFLOW, 403), UNIT - rule.sumRoundings);
+            Wide memory most = WideMath.times(WideMath.add(sum, WideMath.shifted(rule.underflows, 150)), rule.unit);
+            Wide memory limit = WideMath.times(WideMath.shifted(OVERFLOW, 403), rule.unit - rule.sumRoundings);
             return !WideMath.less(most, limit);
         }
     }

@@ -8,6 +8,7 @@ import {Descriptor} from "./Descriptor.sol";
 import {Elements} from "./Elements.sol";
 import {IndexMap} from "./IndexMap.sol";
 import {Merkle} from "./Merkle.sol";
+import {Profile} from "./Profile.sol";
 import {Rules} from "./Rules.sol";
 import {Tensor} from "./Tensor.sol";
 
@@ -30,8 +31,6 @@ library Witness {
     /// Not a reason: the descriptor has no meaning.
     uint256 internal constant UNDECODABLE = 255;
 
-    /// `fast`: kind 0, no flags, no block, k_rel 8, k_abs 4. Others are refused for now.
-    uint64 private constant FAST = 0x08040000;
     bytes32 private constant INPUTS = keccak256("touchstone.inputs.1");
     bytes32 private constant OUTPUTS = keccak256("touchstone.outputs.1");
 
@@ -63,7 +62,7 @@ library Witness {
             mstore(add(w, 0xa0), witness.offset)
             mstore(add(w, 0xc0), add(witness.offset, witness.length))
         }
-        if (context.profile != FAST) {
+        if (!Profile.isKnown(context.profile)) {
             w.stop = PROFILE;
             return w;
         }

@@ -20,10 +20,42 @@ contract ModelRegistryPublishTest is Base {
         refuse(header(), Toy.io(), abi.encodeWithSelector(IModelRegistry.AlreadyPublished.selector, model));
     }
 
-    function test_refusesAnotherProfile() public {
+    function refuseProfile(uint64 profile) private {
         IModelRegistry.Header memory h = header();
-        h.profile++;
-        refuse(h, Toy.io(), abi.encodeWithSelector(IModelRegistry.BadProfile.selector, Toy.PROFILE, h.profile));
+        h.profile = profile;
+        refuse(h, Toy.io(), abi.encodeWithSelector(IModelRegistry.BadProfile.selector, profile));
+    }
+
+    function takeProfile(uint64 profile) private {
+        IModelRegistry.Header memory h = header();
+        h.profile = profile;
+        vm.assertEq(registry.modelOf(publish(h, Toy.io())).header.profile, profile);
+    }
+
+    function test_takesEveryProfile() public {
+        takeProfile(0x0200000008040000);
+        for (uint64 size = 16; size <= 1 << 15; size *= 2) {
+            takeProfile(0x0100000008040000 | (size << 32));
+        }
+    }
+
+    function test_refusesWordsOfNoProfile() public {
+        // Kinds that there are not.
+        refuseProfile(0x0300000008040000);
+        refuseProfile(0x8000000008040000);
+        for (uint64 kind = 0; kind < 3; kind++) {
+            uint64 word = (kind << 56) | (kind == 1 ? 0x0000002008040000 : 0x08040000);
+            // Flags, other constants, the last bits.
+            for (uint64 bit = 0; bit < 56; bit++) {
+                if (bit < 32 || bit >= 48) refuseProfile(word ^ (uint64(1) << bit));
+                // Two bits make no power of two, and kinds without blocks have none.
+                else if (kind != 1 || bit != 37) refuseProfile(word ^ (uint64(1) << bit));
+            }
+        }
+        uint64[5] memory sizes = [uint64(0), 1, 8, 48, 0xffff];
+        for (uint256 i; i < sizes.length; i++) {
+            refuseProfile(0x0100000008040000 | (sizes[i] << 32));
+        }
     }
 
     function test_refusesCountsThatContradict() public {

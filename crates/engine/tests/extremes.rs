@@ -7,15 +7,23 @@ mod common;
 
 use std::{num::NonZero, sync::Arc};
 
-use common::{Limit, Noise, TORCH, bounded, operand, plan, specials, vector};
+use common::{Limit, Noise, TORCH, bounded, operand, plan, profiles, specials, under, vector};
 use touchstone_engine::{Engine, Keep, Reference, Value, judge_run};
 use touchstone_model::plan::Plan;
 use touchstone_protocol::descriptor::{Code, Dtype};
 
 type Case = (Arc<Plan>, Vec<Value>);
 
-/// Judges both engines on the cases and prints the largest share of each.
+/// Judges both engines on the cases under every profile and prints the largest share of each.
 fn hold(name: &str, cases: impl IntoIterator<Item = Case>) {
+    let cases: Vec<Case> = cases.into_iter().collect();
+    for (profile, word) in profiles() {
+        let cases = cases.iter().map(|(plan, inputs)| (under(plan, word), inputs.clone()));
+        hold_under(&format!("{name}, {profile}"), cases);
+    }
+}
+
+fn hold_under(name: &str, cases: impl IntoIterator<Item = Case>) {
     let mut worst = [0.0f64; 2];
     for (number, (plan, inputs)) in cases.into_iter().enumerate() {
         for (side, engine) in [(0, &*TORCH as &dyn Engine), (1, &Reference)] {

@@ -346,9 +346,9 @@ impl<'a> Bench<'a> {
                 e.terms(|position, x| maximum.value(position, x))?;
                 Ok(maximum.check())
             }
-            Code::Contract => e.contract(y as u32),
+            Code::Contract => e.contract(self.profile, y as u32),
             Code::Sum | Code::Mean => {
-                let mut sums = Sums::new();
+                let mut sums = Sums::under(self.profile, d.terms());
                 let mut count = 0;
                 e.terms(|_, x| {
                     count += 1;
@@ -479,8 +479,8 @@ impl<'a> Element<'a> {
         })
     }
 
-    fn contract(&self, y: u32) -> Result<Check, Undecodable> {
-        let mut sums = Sums::new();
+    fn contract(&self, profile: u64, y: u32) -> Result<Check, Undecodable> {
+        let mut sums = Sums::under(profile, self.d.terms());
         let (a, b) = (self.map(0), self.map(1));
         let (va, vb) = (&self.views[0], &self.views[1]);
         let mut products = 0;

@@ -8,7 +8,7 @@
 //! - [`merkle`]: position-bound trees, proofs, range openings
 //! - [`tensor`]: chunks and tensor commitments
 //! - [`descriptor`]: what an operator reads, writes and computes
-//! - [`model`]: profile, io, model id
+//! - [`model`]: numerics profile, io, model id
 //! - [`claim`]: what a worker signs
 //! - [`clock`], [`bond`], [`dispute`]: the game, its times and its money
 //! - [`fp32`]: IEEE-754 binary32 in integers
@@ -29,6 +29,7 @@ pub mod judge;
 pub mod leaf;
 pub mod merkle;
 pub mod model;
+mod profile;
 pub mod tensor;
 mod wide;
 pub mod witness;

@@ -6,6 +6,8 @@ use crate::descriptor::Dtype;
 use crate::digest::{B256, hash, tag};
 use crate::tensor::{self, MAX_BYTES, MAX_RANK, TensorError};
 
+pub use crate::profile::{Kind, Profile, ProfileError};
+
 /// Version of the protocol, part of every model id.
 pub const VERSION: u64 = 1;
 /// Most inputs, and most outputs, of a model; the registry refuses more (`Io.sol`).
@@ -13,42 +15,6 @@ pub const MAX_IO_VALUES: usize = 32;
 /// Most bytes of all inputs together, and of all outputs: they travel inline in requests and claims, and fit into one
 /// transaction with room to spare. The registry refuses models beyond it (`Io.sol`).
 pub const MAX_INLINE_BYTES: usize = 16 << 10;
-
-/// How an engine may compute, and with what constants it is judged; part of the model id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Profile {
-    /// Relative constant of library functions: an engine's error is at most `2 · k_rel · u · |f|` plus the absolute part.
-    pub k_rel: u8,
-    /// Absolute constant of bounded library functions, in units of u = 2^-24.
-    pub k_abs: u8,
-}
-
-/// Why a profile word is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("numerics profile {0:#018x} is not known")]
-pub struct ProfileError(pub u64);
-
-impl Profile {
-    /// `fast`: any order of summation, fused or not, with the constants of PROTOCOL.md section 4.
-    pub const FAST: Profile = Profile { k_rel: 8, k_abs: 4 };
-
-    /// The profile's word: `u8 kind ‖ u8 flags ‖ u16 block ‖ u8 k_rel ‖ u8 k_abs ‖ u16 0`, with kind 0.
-    pub const fn encode(self) -> u64 {
-        ((self.k_rel as u64) << 24) | ((self.k_abs as u64) << 16)
-    }
-
-    /// Reads a profile's word.
-    ///
-    /// # Errors
-    /// Any word but [`Profile::FAST`]'s: other kinds and other constants are refused for now.
-    pub const fn decode(word: u64) -> Result<Self, ProfileError> {
-        if word == Self::FAST.encode() {
-            Ok(Self::FAST)
-        } else {
-            Err(ProfileError(word))
-        }
-    }
-}
 
 /// Dtype and shape of a graph input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -322,16 +288,6 @@ mod tests {
         let last = larger.len() - 4;
         larger[last..].copy_from_slice(&((1u32 << 26) + 1).to_be_bytes());
         assert_eq!(Io::decode(&larger), Err(IoError::TooLarge(MAX_BYTES + 1)));
-    }
-
-    #[test]
-    fn only_the_fast_profile_is_known() {
-        assert_eq!(Profile::FAST.encode(), 0x0000_0000_0804_0000);
-        assert_eq!(Profile::decode(Profile::FAST.encode()), Ok(Profile::FAST));
-        for bit in 0..64 {
-            let word = Profile::FAST.encode() ^ (1 << bit);
-            assert_eq!(Profile::decode(word), Err(ProfileError(word)));
-        }
     }
 
     #[test]

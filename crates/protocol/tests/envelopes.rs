@@ -317,6 +317,17 @@ fn underflow_counts_where_infinity_is_admitted() {
 }
 
 #[test]
+fn a_sum_of_small_numbers_does_not_underflow() {
+    // One addition of a number and 0. A is 1.5 · 2^24 η, so u·A is less than the 2η to the next number, and half of that is not added.
+    let small = 0x00c0_0000;
+    assert!(sum(&[small, 0], small).inside);
+    assert!(!sum(&[small, 0], small + 1).inside && !sum(&[small, 0], small - 1).inside);
+    // A is 2^25 η: the number below is reached.
+    let larger = 0x0100_0000;
+    assert!(sum(&[larger, 0], larger - 1).inside && !sum(&[larger, 0], larger - 2).inside);
+}
+
+#[test]
 fn the_overflow_of_a_mean_is_its_sums() {
     let half_place = 0x7300_0000; // 2^103
     let infinity = fp32::INFINITY;

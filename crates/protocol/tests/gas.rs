@@ -19,7 +19,7 @@ mod model;
 mod support;
 
 use chain::{BOND, CHALLENGER, Clocks, Header, Options, START};
-use support::{Stage, Stream, bytes_of, elementwise, matmul, operand};
+use support::{PROFILES, Stage, Stream, bytes_of, elementwise, matmul, operand};
 use touchstone_protocol::descriptor::{Bound, Code, Descriptor, Dtype, Operand, Place};
 use touchstone_protocol::digest::{B256, hash};
 use touchstone_protocol::dispute::turns_of_model;
@@ -289,6 +289,29 @@ fn convictions_cost_what_the_page_says() {
         table.push((case.name, all, verdict, witness.len()));
     }
     hold(&table);
+}
+
+/// Under every profile an element that no engine gives is convicted, and for hardly more than under `fast`.
+#[test]
+fn every_profile_costs_alike() {
+    let mut judge = support::evm::Chain::new();
+    for case in cases() {
+        let stage = stage(&case.descriptor);
+        let witness = stage.witness(3).unwrap();
+        let [fast, blocked, wide] = PROFILES.map(|profile| {
+            let context = touchstone_protocol::witness::Context {
+                profile,
+                ..stage.context()
+            };
+            let (answer, gas) = judge.judge(&context, &witness);
+            assert_eq!(answer.0, 2, "{} under {profile:#x}", case.name);
+            gas
+        });
+        println!("{}: fast {fast}, blocked {blocked}, wide {wide}", case.name);
+        for gas in [blocked, wide] {
+            assert!(gas <= fast + fast / 50, "{}: {gas} gas, {fast} under `fast`", case.name);
+        }
+    }
 }
 
 const BEGIN: &str = "<!-- table: convictions -->\n";

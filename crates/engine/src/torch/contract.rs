@@ -1,22 +1,22 @@
 //! Contract: a batched matrix product where the operands' strides make one, else products and a sum.
 //!
 //! The envelope holds for any order of summation with `terms + addends` roundings, so addends may start the accumulator or be added
-//! after it.
+//! after it. Under `blocked(b)` products are made block by block and added up, the addends last.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 use touchstone_protocol::descriptor::Descriptor;
 
 use super::{
-    model::{Kernel, PrepareError, sizes},
+    model::{Kernel, Numerics, PrepareError, sizes},
     view::{View, all_axes, extent, is_strided, stride},
 };
 
 /// A contraction.
-pub(super) fn contract(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+pub(super) fn contract(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
     if is_strided(d, 0) && is_strided(d, 1) {
-        product(d, device)
+        product(d, numerics)
     } else {
-        general(d, device)
+        general(d, numerics)
     }
 }
 
@@ -38,7 +38,8 @@ fn count(d: &Descriptor, axes: &[usize]) -> i64 {
     axes.iter().map(|axis| i64::from(extent(d, *axis))).product()
 }
 
-fn product(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+fn product(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
+    let device = numerics.device;
     let outputs = d.output_axes.len();
     let terms: Vec<usize> = (outputs..outputs + d.reduction_axes.len()).collect();
     let (mut batch, mut rows, mut columns) = (Vec::new(), Vec::new(), Vec::new());
@@ -60,8 +61,9 @@ fn product(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> 
         .filter_map(|axis| order.iter().position(|o| *o == axis))
         .map(|at| at as i64)
         .collect();
+    let block = numerics.block.filter(|block| k > *block);
     // One addend can start the accumulator of a single product.
-    let start = if batches == 1 && d.operands.len() > 2 && is_strided(d, 2) {
+    let start = if batches == 1 && block.is_none() && d.operands.len() > 2 && is_strided(d, 2) {
         Some(View::new(d, 2, &order, device)?)
     } else {
         None
@@ -71,19 +73,34 @@ fn product(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> 
     Ok(Box::new(move |operands| {
         let a = a.read(operands[0])?.f_reshape([batches, m, k])?;
         let b = b.read(operands[1])?.f_reshape([batches, n, k])?.f_transpose(1, 2)?;
-        let product = match &start {
-            Some(start) => {
+        let product = match (&start, block) {
+            (_, Some(block)) => blocks(&a, &b, k, block)?,
+            (Some(start), None) => {
                 let start = start.read(operands[2])?.f_reshape([m, n])?;
                 start.f_addmm(&a.f_select(0, 0)?, &b.f_select(0, 0)?)?
             }
-            None if batches == 1 => a.f_select(0, 0)?.f_mm(&b.f_select(0, 0)?)?,
-            None => a.f_bmm(&b)?,
+            (None, None) if batches == 1 => a.f_select(0, 0)?.f_mm(&b.f_select(0, 0)?)?,
+            (None, None) => a.f_bmm(&b)?,
         };
         add_all(product.f_reshape(&made)?.f_permute(&back)?, &rest, &operands[first..])
     }))
 }
 
-fn general(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+/// Products of `a`, batch × m × k, and `b`, batch × k × n, over `block` of the k terms each, added up one after the other.
+fn blocks(a: &Tensor, b: &Tensor, k: i64, block: i64) -> Result<Tensor, TchError> {
+    let part = |start: i64| {
+        let length = block.min(k - start);
+        a.f_narrow(2, start, length)?.f_bmm(&b.f_narrow(1, start, length)?)
+    };
+    let mut sum = part(0)?;
+    for start in (block..k).step_by(block as usize) {
+        sum = sum.f_add(&part(start)?)?;
+    }
+    Ok(sum)
+}
+
+fn general(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
+    let (numerics, device) = (*numerics, numerics.device);
     let a = View::new(d, 0, &all_axes(d), device)?;
     let b = View::new(d, 1, &all_axes(d), device)?;
     // A term counts where both are in bounds; 0 in the place of both keeps the other's infinity out.
@@ -102,10 +119,7 @@ fn general(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> 
         }
         let mut shape = axes.clone();
         shape.push(-1);
-        let sum = a
-            .f_mul(&b)?
-            .f_reshape(&shape)?
-            .f_sum_dim_intlist(&[-1i64][..], false, Kind::Float)?;
+        let sum = numerics.sum(&a.f_mul(&b)?.f_reshape(&shape)?)?;
         add_all(sum, &rest, &operands[2..])
     }))
 }

@@ -1,7 +1,8 @@
 //! The libtorch engine.
 //!
-//! Conforming by construction: each operator of the plan is one or more fp32 kernels of libtorch run one by one, with no fusion across
-//! operators, no convolution kernels (the plan has im2col copies and contractions instead) and no reduced precision. [`self_test`]
+//! Conforming by construction: each operator of the plan is one or more kernels of libtorch run one by one, with no fusion across
+//! operators, no convolution kernels (the plan has im2col copies and contractions instead) and no reduced precision. Kernels are fp32;
+//! under the profile `blocked(b)` sums are made block by block, under `wide` operands are widened to fp64 and results rounded once. [`self_test`]
 //! proves what cannot be read off the code.
 //!
 //! Everything runs on one thread of its own. The number of threads that libtorch's kernels use is a setting of the calling

@@ -6,6 +6,7 @@ use tch::{Kind, TchError, Tensor};
 use touchstone_model::plan::Plan;
 use touchstone_protocol::{
     descriptor::{Code, Descriptor, Dtype, Place},
+    model::{self, Profile},
     tensor::element_count,
 };
 
@@ -42,6 +43,63 @@ pub(super) fn kind(dtype: Dtype) -> Kind {
     }
 }
 
+/// What a profile asks of kernels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numerics {
+    /// What an operator computes in, unless it is exact.
+    pub(super) kind: Kind,
+    /// Sums are made in blocks of this many terms.
+    pub(super) block: Option<i64>,
+    pub(super) device: tch::Device,
+}
+
+impl Numerics {
+    fn of(profile: Profile, device: tch::Device) -> Self {
+        let (kind, block) = match profile.kind {
+            model::Kind::Fast => (Kind::Float, None),
+            model::Kind::Blocked(block) => (Kind::Float, Some(block.into())),
+            model::Kind::Wide => (Kind::Double, None),
+        };
+        Self { kind, block, device }
+    }
+
+    /// Whether the operator's operands are widened and its result rounded.
+    fn widens(&self, code: Code) -> bool {
+        self.kind == Kind::Double
+            && matches!(
+                code,
+                Code::Contract
+                    | Code::Sum
+                    | Code::Mean
+                    | Code::Softmax
+                    | Code::LayerNorm
+                    | Code::BatchNorm
+                    | Code::Erf
+                    | Code::Gelu
+                    | Code::GeluTanh
+                    | Code::Tanh
+                    | Code::Sigmoid
+                    | Code::Exp
+            )
+    }
+
+    /// The sum over the last axis, block by block where the profile says so.
+    pub(super) fn sum(&self, terms: &Tensor) -> Result<Tensor, TchError> {
+        let all = |part: &Tensor| part.f_sum_dim_intlist(&[-1i64][..], false, self.kind);
+        let length = terms.size().last().copied().unwrap_or(0);
+        match self.block {
+            Some(block) if length > block => {
+                let mut sum = all(&terms.f_narrow(-1, 0, block)?)?;
+                for start in (block..length).step_by(block as usize) {
+                    sum = sum.f_add(&all(&terms.f_narrow(-1, start, block.min(length - start))?)?)?;
+                }
+                Ok(sum)
+            }
+            _ => all(terms),
+        }
+    }
+}
+
 /// Output and reduction axes as libtorch's sizes.
 pub(super) fn sizes(axes: &[u32]) -> Vec<i64> {
     axes.iter().map(|axis| i64::from(*axis)).collect()
@@ -52,6 +110,9 @@ pub(super) struct Model {
     plan: Arc<Plan>,
     device: tch::Device,
     weights: Vec<Tensor>,
+    /// Those that a widening operator reads, in its kind.
+    wide_weights: HashMap<u32, Tensor>,
+    numerics: Numerics,
     kernels: Vec<Kernel>,
 }
 
@@ -59,22 +120,37 @@ impl Model {
     /// Checks the plan and prepares all operators.
     pub(super) fn prepare(plan: Arc<Plan>, device: tch::Device) -> Result<Self, EngineError> {
         layout::check(&plan)?;
-        let weights = plan
+        let profile = Profile::decode(plan.profile).map_err(|error| EngineError::Plan(error.to_string()))?;
+        let numerics = Numerics::of(profile, device);
+        let weights: Vec<Tensor> = plan
             .weights
             .iter()
             .map(|weight| load(&Value::from(weight), device))
             .collect::<Result<_, _>>()
             .map_err(library)?;
+        let mut wide_weights = HashMap::new();
+        for d in plan.operators.iter().filter(|d| numerics.widens(d.code)) {
+            for operand in &d.operands {
+                if let Place::Weight(number) = operand.place
+                    && let Some(weight) = weights.get(number as usize)
+                    && !wide_weights.contains_key(&number)
+                {
+                    wide_weights.insert(number, weight.f_to_kind(numerics.kind).map_err(library)?);
+                }
+            }
+        }
         let kernels = plan
             .operators
             .iter()
             .enumerate()
-            .map(|(operator, d)| prepare(d, device).map_err(|error| operator_error(&plan, operator, error)))
+            .map(|(operator, d)| prepare(d, &numerics).map_err(|error| operator_error(&plan, operator, error)))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             plan,
             device,
             weights,
+            wide_weights,
+            numerics,
             kernels,
         })
     }
@@ -137,12 +213,36 @@ impl Model {
             let operands: Vec<&Tensor> = operands
                 .collect::<Option<_>>()
                 .ok_or_else(|| operator_error(&self.plan, operator, "an operand is not there"))?;
-            let output = self.kernels[operator](&operands)
+            let output = if self.numerics.widens(d.code) {
+                self.widened(operator, &operands)
+            } else {
+                self.kernels[operator](&operands)
+            };
+            let output = output
                 .and_then(|output| flatten(d, output))
                 .map_err(|error| operator_error(&self.plan, operator, error))?;
             memory.insert(d.place, output);
         }
         Ok(())
+    }
+
+    /// The kernel in the wide kind, its result rounded once.
+    fn widened(&self, operator: usize, operands: &[&Tensor]) -> Result<Tensor, TchError> {
+        let places = self.plan.operators[operator]
+            .operands
+            .iter()
+            .map(|operand| operand.place);
+        let wide = places
+            .zip(operands)
+            .map(|(place, tensor)| match place {
+                Place::Weight(number) if self.wide_weights.contains_key(&number) => {
+                    Ok(self.wide_weights[&number].shallow_clone())
+                }
+                _ => tensor.f_to_kind(self.numerics.kind),
+            })
+            .collect::<Result<Vec<_>, TchError>>()?;
+        let wide: Vec<&Tensor> = wide.iter().collect();
+        self.kernels[operator](&wide)?.f_to_kind(Kind::Float)
     }
 
     /// The values that a layer's operators wrote to the places that `wanted` names, in operator order.
@@ -225,7 +325,8 @@ fn flatten(d: &Descriptor, output: Tensor) -> Result<Tensor, TchError> {
     }
 }
 
-fn prepare(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+fn prepare(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
+    let device = numerics.device;
     if element_count(&d.dims) == Some(0) {
         let dtype = d.dtype;
         return Ok(Box::new(move |_| Tensor::f_zeros([0], (kind(dtype), device))));
@@ -233,9 +334,9 @@ fn prepare(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> 
     match d.code {
         Code::Copy => copy::copy(d, device),
         Code::Gather => copy::gather(d, device),
-        Code::Contract => contract::contract(d, device),
-        Code::Sum | Code::Mean | Code::MaxPool | Code::ArgMax => reduce::reduce(d, device),
-        Code::Softmax => rows::softmax(d, device),
+        Code::Contract => contract::contract(d, numerics),
+        Code::Sum | Code::Mean | Code::MaxPool | Code::ArgMax => reduce::reduce(d, numerics),
+        Code::Softmax => rows::softmax(d, numerics),
         Code::LayerNorm => rows::layer_norm(d, device),
         Code::BatchNorm => rows::batch_norm(d, device),
         Code::Add

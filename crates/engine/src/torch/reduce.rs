@@ -4,12 +4,13 @@ use tch::{Kind, TchError, Tensor};
 use touchstone_protocol::descriptor::{Code, Descriptor, Dtype};
 
 use super::{
-    model::{Kernel, PrepareError, kind, sizes},
+    model::{Kernel, Numerics, PrepareError, kind, sizes},
     view::{View, all_axes},
 };
 
 /// A reduction over the terms of each output element.
-pub(super) fn reduce(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
+pub(super) fn reduce(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
+    let (numerics, device) = (*numerics, numerics.device);
     let view = View::new(d, 0, &all_axes(d), device)?;
     let mut shape = sizes(&d.output_axes);
     let terms: i64 = sizes(&d.reduction_axes).iter().product();
@@ -31,7 +32,7 @@ pub(super) fn reduce(d: &Descriptor, device: tch::Device) -> Result<Kernel, Prep
             // The first of equal ones; a NaN counts as greater than all numbers, which the rule admits.
             Code::ArgMax => index(&windows.f_argmax(-1, false)?, dtype),
             _ => {
-                let sum = windows.f_sum_dim_intlist(&[-1i64][..], false, Kind::Float)?;
+                let sum = numerics.sum(&windows)?;
                 divisor
                     .as_ref()
                     .map_or_else(|| Ok(sum.shallow_clone()), |divisor| sum.f_div(divisor))

@@ -1,10 +1,10 @@
 //! Softmax and LayerNorm over rows, BatchNorm element by element.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use touchstone_protocol::descriptor::Descriptor;
 
 use super::{
-    model::{Kernel, PrepareError},
+    model::{Kernel, Numerics, PrepareError},
     view::{View, extent, stride},
 };
 
@@ -16,12 +16,11 @@ fn rows(d: &Descriptor, axis: u32, device: tch::Device) -> Result<(View, i64), P
 }
 
 /// Softmax, by libtorch's kernel.
-pub(super) fn softmax(d: &Descriptor, device: tch::Device) -> Result<Kernel, PrepareError> {
-    let (view, axis) = rows(d, d.params[0], device)?;
+pub(super) fn softmax(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
+    let (view, axis) = rows(d, d.params[0], numerics.device)?;
+    let kind = numerics.kind;
     Ok(Box::new(move |operands| {
-        view.read(operands[0])?
-            .f_softmax(-1, Kind::Float)?
-            .f_movedim_int(-1, axis)
+        view.read(operands[0])?.f_softmax(-1, kind)?.f_movedim_int(-1, axis)
     }))
 }
 

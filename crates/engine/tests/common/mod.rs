@@ -132,6 +132,23 @@ pub fn plan(
     (Arc::new(plan), values)
 }
 
+/// A profile of each kind; the block is short, so that rows of tests have several.
+pub fn profiles() -> [(&'static str, u64); 3] {
+    [
+        ("fast", Profile::FAST.encode()),
+        ("blocked:16", Profile::blocked(16).unwrap().encode()),
+        ("wide", Profile::WIDE.encode()),
+    ]
+}
+
+/// The plan under another profile.
+pub fn under(plan: &Plan, profile: u64) -> Arc<Plan> {
+    Arc::new(Plan {
+        profile,
+        ..plan.clone()
+    })
+}
+
 /// Both engines' outputs: libtorch's, then the reference's.
 pub fn both(case: &(Arc<Plan>, Vec<Value>)) -> (Value, Value) {
     let run = |engine: &dyn Engine| engine.run(&case.0, &case.1, Keep::All).unwrap().outputs.remove(0);

@@ -1,20 +1,20 @@
 //! Library functions: |ŷ − f(x)| ≤ 2·k_rel·u·|f(x)| + k_abs·u·s + η. Mirrors `leaf/Bounded.sol`.
 //!
-//! u = 2^-24. The scale s of the absolute term is 1 for Erf, Tanh and Sigmoid, 2|x| for GELU, |x| for its tanh form, 0 for Exp; η is
+//! u = 2^-24; under `wide` 2^-53, without η, and some number of ŷ's rounding cell must satisfy it. The scale s of the absolute term is 1 for Erf, Tanh and Sigmoid, 2|x| for GELU, |x| for its tanh form, 0 for Exp; η is
 //! 2^-150 where s may vanish, 0 elsewhere (`docs/envelopes.md#bounded`). Every f here has the sign of x or is positive, so the rule
 //! is held on |f|, with y's sign turned along.
 
 use alloy_primitives::{U256, U512};
 
 use super::fixed::{self, ONE, OVERFLOW, Q, Real};
-use super::{Profile, elementary, share};
+use super::{Numerics, elementary, share};
 use crate::check::Check;
 use crate::descriptor::Code;
 
 /// −log2 of η: a result below 2^-126 is rounded once, to a multiple of 2^-149.
 const ETA: i32 = 150;
 
-/// |f| in [lo, hi], in units that the caller chooses, and what the rule adds to 2·k_rel·u·|f|, in 2^-24 of the unit.
+/// |f| in [lo, hi], in units that the caller chooses, and what the rule adds to 2·k_rel·u·|f|, in u of the unit.
 struct Target {
     lo: U256,
     hi: U256,
@@ -23,7 +23,7 @@ struct Target {
 
 /// Whether `y` is a value of function `code` at `x`. Codes that are no bounded function have no rule here: outside.
 pub fn bounded(code: Code, profile: u64, x: u32, y: u32) -> Check {
-    let profile = Profile::of(profile);
+    let profile = Numerics::of(profile);
     if fixed::is_nan(x) || fixed::is_nan(y) {
         // GELU at ±∞ is NaN in engines that form ∞ · 0 on the way.
         let limit = fixed::is_infinite(x) && matches!(code, Code::Gelu | Code::GeluTanh);
@@ -38,7 +38,7 @@ pub fn bounded(code: Code, profile: u64, x: u32, y: u32) -> Check {
 }
 
 /// Erf, Tanh, Sigmoid: units of 2^-96.
-fn saturating(code: Code, profile: Profile, x: u32, y: u32) -> Check {
+fn saturating(code: Code, profile: Numerics, x: u32, y: u32) -> Check {
     let negative = x >> 31 == 1;
     let f = if fixed::is_infinite(x) {
         let one = if code == Code::Sigmoid && negative {
@@ -74,7 +74,7 @@ fn saturating(code: Code, profile: Profile, x: u32, y: u32) -> Check {
 }
 
 /// The two forms of GELU, x times a factor in [0, 1]: units of 2^(e-96), x = ±m · 2^e.
-fn gelu(code: Code, profile: Profile, x: u32, y: u32) -> Check {
+fn gelu(code: Code, profile: Numerics, x: u32, y: u32) -> Check {
     let negative = x >> 31 == 1;
     if fixed::is_infinite(x) {
         // f(+∞) = +∞; f(−∞) = 0. Engines that multiply ∞ by what cancels to 0 give NaN, which is dealt with above.
@@ -89,17 +89,17 @@ fn gelu(code: Code, profile: Profile, x: u32, y: u32) -> Check {
     };
     let m = U256::from(real.mantissa);
     let unit = real.exponent - Q;
-    // k_abs · u · s in 2^-24 units, s = 2|x| or |x|, and η.
+    // k_abs · u · s in u of the unit, s = 2|x| or |x|, and η.
     let scale = if code == Code::Gelu { Q + 1 } else { Q };
-    let slack = ((U256::from(profile.k_abs) * m) << scale as usize) + fixed::ceil(U256::ONE, 24 - ETA - unit);
-    // x · (1 + erf) may overflow before it is halved.
+    let slack = ((U256::from(profile.k_abs) * m) << scale as usize) + eta(profile, unit);
+    // x · (1 + erf) may overflow before it is halved, but not in binary64.
     let infinite = fixed::is_infinite(y);
-    let half = Real {
+    let least = Real {
         negative: y >> 31 == 1,
-        exponent: OVERFLOW.exponent - 1,
+        exponent: OVERFLOW.exponent - i32::from(!profile.wide),
         ..OVERFLOW
     };
-    let value = turned(if infinite { half } else { fixed::decode(y) }, negative);
+    let value = turned(if infinite { least } else { fixed::decode(y) }, negative);
     hold(
         profile,
         Target {
@@ -114,7 +114,7 @@ fn gelu(code: Code, profile: Profile, x: u32, y: u32) -> Check {
 }
 
 /// Exp: units of 2^(k-96), e^x in [2^k, 2^(k+1)].
-fn exp(profile: Profile, x: u32, y: u32) -> Check {
+fn exp(profile: Numerics, x: u32, y: u32) -> Check {
     let negative = x >> 31 == 1;
     let infinite = fixed::is_infinite(y);
     let a = if fixed::is_infinite(x) {
@@ -141,7 +141,7 @@ fn exp(profile: Profile, x: u32, y: u32) -> Check {
         )
     };
     let unit = k - Q;
-    let slack = fixed::ceil(U256::ONE, 24 - ETA - unit);
+    let slack = eta(profile, unit);
     let value = if infinite {
         Real {
             negative: y >> 31 == 1,
@@ -159,6 +159,15 @@ fn exp(profile: Profile, x: u32, y: u32) -> Check {
     )
 }
 
+/// η in u of a unit of 2^`unit`: none where nothing underflows before the last rounding.
+fn eta(profile: Numerics, unit: i32) -> U256 {
+    if profile.wide {
+        U256::ZERO
+    } else {
+        fixed::ceil(U256::ONE, profile.precision as i32 - ETA - unit)
+    }
+}
+
 /// `y` with its sign turned when `turn`.
 fn turned(y: Real, turn: bool) -> Real {
     Real {
@@ -169,31 +178,41 @@ fn turned(y: Real, turn: bool) -> Real {
 
 /// Holds y = ±mantissa · 2^shift units against the target; `infinite`: y stands for everything from there on.
 ///
-/// The rule's two ends rise with |f|, so lo decides below and hi above. Sizes: |f| < 2^122 units, slack < 2^160; beyond 2^200
-/// units y is outside, as 2^200 exceeds |f| and what the rule adds, 2^136 units.
-fn hold(profile: Profile, f: Target, y: Real, shift: i32, infinite: bool) -> Check {
-    let mantissa = U256::from(y.mantissa);
-    if !mantissa.is_zero() && shift > 200 {
+/// The rule's two ends rise with |f|, so lo decides below and hi above. Sizes: |f| < 2^122 units, slack < 2^160; beyond 2^170
+/// units y is outside, as 2^168 exceeds |f| and what the rule adds, 2^136 units; nothing reaches 2^(170 + 24 + 1 + 53) here.
+fn hold(profile: Numerics, f: Target, y: Real, shift: i32, infinite: bool) -> Check {
+    if y.mantissa != 0 && shift > 170 {
         return Check::OUTSIDE;
     }
+    let p = profile.precision as usize;
+    let (down, up) = y.cell(profile.wide);
     let relative = U256::from(2 * profile.k_rel);
-    let (y_lo, y_hi) = (fixed::floor(mantissa, shift), fixed::ceil(mantissa, shift));
+    let y_lo = fixed::floor(U256::from((4 * y.mantissa).saturating_sub(down)), shift - 2);
+    let y_hi = fixed::ceil(U256::from(4 * y.mantissa + up), shift - 2);
     let below = relative * f.lo + f.slack;
     let above = relative * f.hi + f.slack;
-    let inside = if y.negative && !mantissa.is_zero() {
-        !infinite && (f.lo + y_lo) << 24 <= below
+    let inside = if y.negative && y.mantissa != 0 {
+        !infinite && (f.lo + y_lo) << p <= below
     } else {
-        (infinite || (y_hi << 24) + below >= f.lo << 24) && y_lo << 24 <= (f.hi << 24) + above
+        (infinite || (y_hi << p) + below >= f.lo << p) && y_lo << p <= (f.hi << p) + above
     };
     let centre = (f.lo + f.hi) >> 1_usize;
+    let middle = fixed::floor(U256::from(y.mantissa), shift);
     let error = if y.negative {
-        centre + y_lo
+        centre + middle
     } else {
-        centre.abs_diff(y_lo)
+        centre.abs_diff(middle)
     };
     let error = if infinite && inside { U256::ZERO } else { error };
+    // The half of the cell that looks to the centre counts as room.
+    let half = if y.negative || middle > centre { down } else { up };
+    let room = fixed::ceil(U256::from(half), shift - 2) << p;
     Check {
         inside,
-        share: share(U512::from(error) << 24, U512::from(relative * centre + f.slack), inside),
+        share: share(
+            U512::from(error) << p,
+            U512::from(relative * centre + f.slack + room),
+            inside,
+        ),
     }
 }

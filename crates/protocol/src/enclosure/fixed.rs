@@ -29,6 +29,21 @@ pub(crate) struct Real {
     pub(crate) exponent: i32,
 }
 
+impl Real {
+    /// By how much the reals that round to this magnitude may lie below and above it, in quarters of its last place: half of it, but
+    /// downwards from a power of two a quarter, because the numbers below are twice as dense (not below the least normal number).
+    /// Nothing unless the profile is `wide`; nothing for [`OVERFLOW`], from where on everything rounds to infinity.
+    pub(crate) fn cell(&self, wide: bool) -> (u64, u64) {
+        if !wide || self.mantissa == OVERFLOW.mantissa {
+            (0, 0)
+        } else if self.mantissa == 1 << 23 && self.exponent > -149 {
+            (1, 2)
+        } else {
+            (2, 2)
+        }
+    }
+}
+
 pub(crate) fn is_nan(bits: u32) -> bool {
     bits & MAGNITUDE > INFINITY
 }

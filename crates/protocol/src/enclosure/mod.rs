@@ -24,23 +24,7 @@ pub use bounded::bounded;
 pub use normalize::{LayerNormRow, MAX_NORMALIZE_ROW, batch_norm, layer_norm, moment_roundings};
 pub use softmax::{MAX_SOFTMAX_ROW, SoftmaxRow, softmax};
 
-/// The fields of a numerics profile that these families read (`PROTOCOL.md` section 4).
-#[derive(Clone, Copy, Debug)]
-struct Profile {
-    /// Half the relative error of a library function, in u.
-    k_rel: u64,
-    /// Absolute error of a library function, in u times the scale of the function.
-    k_abs: u64,
-}
-
-impl Profile {
-    fn of(profile: u64) -> Self {
-        Self {
-            k_rel: profile >> 24 & 0xff,
-            k_abs: profile >> 16 & 0xff,
-        }
-    }
-}
+use crate::profile::Numerics;
 
 /// `error / bound · 2^32`, saturating; never over the edge for what is inside, never within it for what is outside (the centre
 /// and the ends of an enclosure are rounded separately).

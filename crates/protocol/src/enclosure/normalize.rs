@@ -4,19 +4,19 @@
 //! is exact, as is n³·σ² = ΣD² = Q. K = n + 3⌈log₂ n⌉ + 12 counts the roundings behind a mean or a variance, two-pass or by merges
 //! (Welford, Chan). Then n·(x − μ̂) ∈ D ± H with H = γ(K)·Σ|X|, n³·σ̂² ∈ (Q ± (H·√(8nQ) + 2nH²))·(1 ± γ(K)), and ŷ ∈
 //! (D ± H)·g/(n·√(σ̂² + ε))·(1 ± 8u) + β up to the last rounding, u|ŷ|. Square roots are of the interval, never linearised.
+//!
+//! u = 2^-24; under `wide` 2^-53, nothing overflows or underflows on the way, and the result must meet ŷ's rounding cell.
 
 use alloy_primitives::aliases::I512;
 use alloy_primitives::{I256, U256, U512, uint};
 
 use super::fixed::{self, OVERFLOW, Real};
-use super::share;
+use super::{Numerics, share};
 use crate::check::Check;
 
 /// The longest row that is judged; a longer one convicts nobody (compile refuses it, no witness holds it).
 pub const MAX_NORMALIZE_ROW: usize = 2048;
 
-/// 1/u.
-const UNIT: U256 = uint!(0x1000000_U256);
 /// Bits that the largest term of a row is shifted by: the window of the row's integers.
 const WINDOW: i32 = 73;
 /// |x| below 2^63, or x² may overflow.
@@ -53,15 +53,17 @@ impl Root {
         }
     }
 
-    /// Whether a factor below 2^`top` times the reciprocal stays below 2^127, so that nothing overflows on the way.
-    fn carries(&self, top: i32) -> bool {
-        !self.lo.is_zero() && top - (fixed::bits(self.lo) - 1 + self.exponent) < 127
+    /// Whether a factor below 2^`top` times the reciprocal stays below 2^127, so that nothing overflows on the way. In binary64 a
+    /// reciprocal is enough.
+    fn carries(&self, numerics: &Numerics, top: i32) -> bool {
+        !self.lo.is_zero() && (numerics.wide || top - (fixed::bits(self.lo) - 1 + self.exponent) < 127)
     }
 }
 
 /// A row prepared for the checks of its places.
 #[derive(Clone, Debug)]
 pub struct LayerNormRow {
+    numerics: Numerics,
     /// D = n·(x − μ), in units of 2^unit.
     deviations: Vec<I256>,
     unit: i32,
@@ -86,7 +88,7 @@ enum State {
 
 impl LayerNormRow {
     /// Prepares the row of bits `row` with epsilon's bits `eps`.
-    pub fn new(_profile: u64, row: &[u32], eps: u32) -> Self {
+    pub fn new(profile: u64, row: &[u32], eps: u32) -> Self {
         let root = Root {
             lo: U256::ZERO,
             mid: U256::ZERO,
@@ -94,6 +96,7 @@ impl LayerNormRow {
             exponent: 0,
         };
         let mut prepared = Self {
+            numerics: Numerics::of(profile),
             deviations: Vec::new(),
             unit: 0,
             reach: U256::ZERO,
@@ -138,15 +141,24 @@ impl LayerNormRow {
 
     /// H, the root's interval and the overflow clause, from Q and Σ|X|.
     fn spread(&mut self, n: U256, q: U256, absolute: U256, eps: u32) {
+        let wide = self.numerics.wide;
         let k = U256::from(moment_roundings(self.deviations.len()));
-        let kept = UNIT - k;
+        let unit_inverse = U256::from(self.numerics.unit());
+        let kept = unit_inverse - k;
+        // X/(1 − Ku), rounded up, without a product by 1/u that a word may not hold.
+        let grown = |value: U256| value + fixed::div_up(value * k, kept);
         // Underflow in a mean: (n + 1)/2 · 2^-150, times n. Truncation to the window: below one unit a term, 4n in all.
-        let underflow = fixed::ceil(n * (n + U256::ONE), -151 - self.unit);
+        let underflow = if wide {
+            U256::ZERO
+        } else {
+            fixed::ceil(n * (n + U256::ONE), -151 - self.unit)
+        };
         self.reach = fixed::div_up(k * absolute, kept) + underflow + (n << 2);
         let h = self.reach;
         let spread = h * (fixed::sqrt((n * q) << 3) + U256::ONE) + ((n * h * h) << 1);
-        let scaled_hi = fixed::div_up((q + spread) << 24, kept);
-        let scaled_lo = (q.saturating_sub(spread) * kept) >> 24;
+        let scaled_hi = grown(q + spread);
+        let rest = q.saturating_sub(spread);
+        let scaled_lo = rest - fixed::div_up(rest * k, unit_inverse);
         let cube = n * n * n;
         let (lo, mid, hi) = (scaled_lo / cube, q / cube, scaled_hi / cube + U256::ONE);
 
@@ -158,7 +170,11 @@ impl LayerNormRow {
             .max(fixed::bits(n) - 149);
         let unit = Root::unit(top);
         // Underflow in a variance: n·2^-149.
-        let underflow = fixed::ceil(n, -149 - 2 * unit);
+        let underflow = if wide {
+            U256::ZERO
+        } else {
+            fixed::ceil(n, -149 - 2 * unit)
+        };
         let at = |value: U256| fixed::floor(value, square - 2 * unit);
         let (low, middle) = (at(lo).saturating_sub(underflow), at(mid));
         let high = fixed::ceil(hi, square - 2 * unit) + underflow;
@@ -171,19 +187,11 @@ impl LayerNormRow {
         );
         // Σ|x|, which bounds every partial sum and deviation; the square of a difference from an empty part's mean, which a merge
         // multiplies by that part's count of 0; or twice Σ(x − μ)², which bounds every other square and their sums.
-        self.overflow = self.top > SQUARES
-            || fixed::at_most(
-                U256::from(OVERFLOW.mantissa),
-                OVERFLOW.exponent,
-                fixed::div_up(absolute << 24, kept),
-                self.unit,
-            )
-            || fixed::at_most(
-                U256::from(OVERFLOW.mantissa) * n * n,
-                OVERFLOW.exponent,
-                scaled_hi,
-                square + 1,
-            );
+        let largest = U256::from(OVERFLOW.mantissa);
+        self.overflow = !wide
+            && (self.top > SQUARES
+                || fixed::at_most(largest, OVERFLOW.exponent, grown(absolute), self.unit)
+                || fixed::at_most(largest * n * n, OVERFLOW.exponent, scaled_hi, square + 1));
     }
 
     /// Holds `y`, the result at `place`, with that place's `scale` and `bias`. A place beyond the row convicts nobody.
@@ -199,7 +207,7 @@ impl LayerNormRow {
         };
         let g = fixed::decode(scale);
         let size = fixed::bits(U256::from(g.mantissa)) + g.exponent;
-        if !self.root.carries((self.top + 2).max(size).max(1)) {
+        if !self.root.carries(&self.numerics, (self.top + 2).max(size).max(1)) {
             return Check::INSIDE;
         }
         if fixed::is_nan(y) {
@@ -211,8 +219,10 @@ impl LayerNormRow {
         // Underflow: 2^-150·(1 + 2|g| + |x − μ̂|), |g| and the others below 2^largest.
         let width = fixed::bits(deviation.unsigned_abs() + self.reach) + 1 - fixed::bits(n) + self.unit;
         let largest = size.max(width).max(1);
-        let gap = Gap::layer(y, bias, largest + 2 - 150);
+        let gap = Gap::new(&self.numerics, y, bias, largest + 2 - 150, U256::ONE, U256::ZERO);
         let factor = U256::from(g.mantissa);
+        let p = self.numerics.precision as usize;
+        let kept = U256::from(self.numerics.unit()) - QUOTIENT;
         let exponent = g.exponent + self.unit;
         let end = |deviation: I256| -> (bool, U256, U256) {
             // An overflowed variance makes the quotient 0.
@@ -223,13 +233,9 @@ impl LayerNormRow {
             };
             let size = end.unsigned_abs();
             if end.is_negative() {
-                (true, ((size * (UNIT - QUOTIENT)) >> 24) * factor, n * self.root.hi)
+                (true, ((size * kept) >> p) * factor, n * self.root.hi)
             } else {
-                (
-                    false,
-                    fixed::div_up(size << 24, UNIT - QUOTIENT) * factor,
-                    n * self.root.lo,
-                )
+                (false, fixed::div_up(size << p, kept) * factor, n * self.root.lo)
             }
         };
         let (above, below) = (end(deviation), end(-deviation));
@@ -264,21 +270,14 @@ struct Gap {
     /// ŷ is −∞ or +∞: nothing bounds it on that side.
     open_below: bool,
     open_above: bool,
+    wide: bool,
 }
 
 impl Gap {
-    /// For layer norm: the last sum is rounded, u|ŷ|; η = 2^`eta`.
-    fn layer(y: u32, bias: u32, eta: i32) -> Self {
-        Self::new(y, bias, eta, U256::ONE, UNIT, U256::ZERO)
-    }
-
-    /// For batch norm: γ(2)·|β|; η = 2^`eta`.
-    fn batch(y: u32, bias: u32, eta: i32) -> Self {
-        Self::new(y, bias, eta, U256::ZERO, UNIT, BATCH_BIAS)
-    }
-
-    /// Adds `of_y/unit · |ŷ|`, `of_bias/(unit − of_bias) · |β|` and 2^eta on both sides.
-    fn new(y: u32, bias: u32, eta: i32, of_y: U256, unit_inverse: U256, of_bias: U256) -> Self {
+    /// Adds `of_y·u·|ŷ|`, `of_bias/(1/u − of_bias) · |β|` and 2^eta on both sides; under `wide` in the place of the last ŷ's cell, whose
+    /// numbers ŷ then stands for.
+    fn new(numerics: &Numerics, y: u32, bias: u32, eta: i32, of_y: U256, of_bias: U256) -> Self {
+        let wide = numerics.wide;
         let infinite = fixed::is_infinite(y);
         let negative = y >> 31 == 1;
         let y = if infinite {
@@ -287,21 +286,28 @@ impl Gap {
             fixed::decode(y)
         };
         let b = fixed::decode(bias);
-        // The product may overflow before β of the other sign is added.
-        let b = if infinite && b.negative != negative {
+        // The product may overflow before β of the other sign is added, but not in binary64.
+        let b = if infinite && !wide && b.negative != negative {
             Real { mantissa: 0, ..b }
         } else {
             b
         };
         let (ym, bm) = (U256::from(y.mantissa), U256::from(b.mantissa));
-        let top = (fixed::bits(ym) + y.exponent)
-            .max(fixed::bits(bm) + b.exponent)
-            .max(eta);
+        let top = (fixed::bits(ym) + y.exponent).max(fixed::bits(bm) + b.exponent);
+        let top = if wide { top } else { top.max(eta) };
         let unit = top - 90;
-        let of_y = if infinite { U256::ZERO } else { of_y };
-        let slack = fixed::ceil(ym * of_y, y.exponent - 24 - unit)
-            + fixed::div_up(fixed::ceil(bm, b.exponent - unit) * of_bias, unit_inverse - of_bias)
-            + fixed::ceil(U256::ONE, eta - unit);
+        let of_y = if infinite && !wide { U256::ZERO } else { of_y };
+        let (down, up) = y.cell(wide);
+        let unit_inverse = U256::from(numerics.unit());
+        let slack = fixed::ceil(
+            ((ym << 2) + U256::from(up)) * of_y,
+            y.exponent - 2 - numerics.precision as i32 - unit,
+        ) + fixed::div_up(fixed::ceil(bm, b.exponent - unit) * of_bias, unit_inverse - of_bias)
+            + if wide {
+                U256::ZERO
+            } else {
+                fixed::ceil(U256::ONE, eta - unit)
+            };
         // Truncation of ŷ and β: below one unit each.
         let slack = I256::from_raw(slack + U256::from(2));
         let signed = |negative: bool, m: U256, exponent: i32| {
@@ -309,13 +315,16 @@ impl Gap {
             if negative { -value } else { value }
         };
         let mid = signed(y.negative, ym, y.exponent) - signed(b.negative, bm, b.exponent);
+        let half = |quarters: u64| I256::from_raw(fixed::ceil(U256::from(quarters), y.exponent - 2 - unit));
+        let (down, up) = if negative { (up, down) } else { (down, up) };
         Self {
-            lo: mid - slack,
+            lo: mid - slack - half(down),
             mid,
-            hi: mid + slack,
+            hi: mid + slack + half(up),
             unit,
             open_below: infinite && negative,
             open_above: infinite && !negative,
+            wide,
         }
     }
 
@@ -347,8 +356,11 @@ impl Gap {
         if self.open_above || self.open_below {
             return share(U512::from(!inside), U512::ZERO, inside);
         }
-        // Ends in units of 2^(unit − 8); `carries` keeps them below 2^400.
+        // Ends in units of 2^(unit − 8); `carries` keeps them below 2^400 where there is fp32 overflow to keep away from.
         let shift = shift + 8;
+        if self.wide && fixed::bits(above.1.max(below.1).max(centre.1)) + shift > 500 {
+            return share(U512::from(!inside), U512::ZERO, inside);
+        }
         let quotient = |(negative, a, b): (bool, U256, U256)| -> I512 {
             let wide = U512::from(a);
             let wide = if shift >= 0 {
@@ -398,7 +410,8 @@ pub fn layer_norm(profile: u64, row: &[u32], place: usize, scale: u32, bias: u32
 
 /// Holds `y` against (x − mean)·scale/√(var + eps) + bias; all are bits of binary32.
 #[allow(clippy::too_many_arguments)] // The operands of ONNX's BatchNormalization.
-pub fn batch_norm(_profile: u64, x: u32, scale: u32, bias: u32, mean: u32, var: u32, eps: u32, y: u32) -> Check {
+pub fn batch_norm(profile: u64, x: u32, scale: u32, bias: u32, mean: u32, var: u32, eps: u32, y: u32) -> Check {
+    let numerics = Numerics::of(profile);
     if !fixed::is_finite(eps) {
         return Check::INSIDE;
     }
@@ -435,12 +448,12 @@ pub fn batch_norm(_profile: u64, x: u32, scale: u32, bias: u32, mean: u32, var: 
     let (xm, mm, gm) = (U256::from(x.mantissa), U256::from(m.mantissa), U256::from(g.mantissa));
     let top = (fixed::bits(xm) + x.exponent).max(fixed::bits(mm) + m.exponent);
     let size = fixed::bits(gm) + g.exponent;
-    if !root.carries(top.max(size).max(1)) {
+    if !root.carries(&numerics, top.max(size).max(1)) {
         return Check::INSIDE;
     }
     let b = fixed::decode(bias);
     let product = top + 1 + size - (fixed::bits(root.lo) - 1 + root.exponent);
-    if !fixed::is_finite(y) && product.max(fixed::bits(U256::from(b.mantissa)) + b.exponent) >= 126 {
+    if !numerics.wide && !fixed::is_finite(y) && product.max(fixed::bits(U256::from(b.mantissa)) + b.exponent) >= 126 {
         // x·α and β − μ·α may overflow on their own.
         return Check::INSIDE;
     }
@@ -450,13 +463,21 @@ pub fn batch_norm(_profile: u64, x: u32, scale: u32, bias: u32, mean: u32, var: 
     // Units of 2^(top − 90): truncation is below one each, four in all with the slack's own.
     let unit = top - 90;
     let (xw, mw) = (fixed::floor(xm, x.exponent - unit), fixed::floor(mm, m.exponent - unit));
-    let reach = I256::from_raw(fixed::div_up((xw + mw) * BATCH, UNIT - BATCH) + U256::from(4));
+    let kept = U256::from(numerics.unit()) - BATCH;
+    let reach = I256::from_raw(fixed::div_up((xw + mw) * BATCH, kept) + U256::from(4));
     let signed = |negative: bool, value: U256| {
         let value = I256::from_raw(value);
         if negative { -value } else { value }
     };
     let deviation = signed(x.negative != g.negative, xw) - signed(m.negative != g.negative, mw);
-    let gap = Gap::batch(y, bias, size.max(top).max(1) + 3 - 150);
+    let gap = Gap::new(
+        &numerics,
+        y,
+        bias,
+        size.max(top).max(1) + 3 - 150,
+        U256::ZERO,
+        BATCH_BIAS,
+    );
     let end = |end: I256| {
         (
             end.is_negative(),

@@ -3,12 +3,14 @@
 //! With t = max − x ≥ 0: ê ∈ [e^-t(1 − tu)(1 − b), e^-t(1 + b)/(1 − tu) + 2^-150], b = 2·k_rel·u, and 0 when that may be below
 //! 2^-126; then ŷ = ê/(ê + R) up to m + 1 roundings (m terms that are not negligible: m − 1 additions, a quotient or a reciprocal
 //! and a product), and 2^-150 when ŷ is subnormal. R is the sum over the other terms, so ê counts the same above and below.
+//!
+//! u = 2^-24; under `wide` 2^-53, nothing is flushed or underflows, and the quotient must meet ŷ's rounding cell.
 
 use alloy_primitives::{I256, U256, U512, uint};
 
 use super::elementary::{self, EXP_ERROR};
 use super::fixed::{self, ONE};
-use super::{Profile, share};
+use super::{Numerics, share};
 use crate::check::Check;
 
 /// The longest row that is judged; a longer one convicts nobody (compile refuses it, no witness holds it).
@@ -32,34 +34,35 @@ struct Term {
 
 impl Term {
     /// The term at distance t (Q96, within two units) below the maximum.
-    fn new(k_rel: u64, t: U256) -> Self {
+    fn new(numerics: &Numerics, t: U256) -> Self {
         if t >= NEGLIGIBLE {
-            // Below 2^-149·(1 + 16u) with the library function's η, so at most 2^-149.
+            // Below 2^-149·(1 + 16u) with the library function's η, so at most 2^-149; in binary64 below 63/64 · 2^-150.
             return Self {
                 lo: U256::ZERO,
                 mid: U256::ZERO,
-                hi: ONE << 1,
+                hi: if numerics.wide { ONE - (ONE >> 6) } else { ONE << 1 },
                 k: 150,
                 counted: false,
             };
         }
         let (m, k) = elementary::exp_negative(t);
-        // tu + b in 2^-56: (1 − tu)(1 − b) ≥ 1 − tu − b and (1 + b)/(1 − tu) ≤ 1/(1 − tu − b). Two for the floor and t's error.
-        let width = (t >> 64) + U256::from(2 + ((2 * k_rel) << 32));
-        let rest = (U256::ONE << 56) - width;
-        let lo = ((m - EXP_ERROR) * rest) >> 56;
+        // tu + b in 2^-32 u: (1 − tu)(1 − b) ≥ 1 − tu − b and (1 + b)/(1 − tu) ≤ 1/(1 − tu − b). Two for the floor and t's error.
+        let scale = numerics.precision as usize + 32;
+        let width = (t >> 64) + U256::from(2 + ((2 * numerics.k_rel) << 32));
+        let rest = (U256::ONE << scale) - width;
+        let lo = ((m - EXP_ERROR) * rest) >> scale;
         // Exponentials below 2^-126 may be flushed.
-        let lo = if k > 126 || (k == 126 && lo < ONE) {
+        let lo = if !numerics.wide && (k > 126 || (k == 126 && lo < ONE)) {
             U256::ZERO
         } else {
             lo
         };
-        let eta = if k > 54 {
+        let eta = if !numerics.wide && k > 54 {
             U256::ONE << (k - 54) as usize
         } else {
             U256::ZERO
         };
-        let hi = ((m + EXP_ERROR) << 56) / rest + U256::ONE + eta;
+        let hi = ((m + EXP_ERROR) << scale) / rest + U256::ONE + eta;
         Self {
             lo,
             mid: m,
@@ -83,6 +86,7 @@ impl Term {
 /// A row prepared for the checks of its places.
 #[derive(Clone, Debug)]
 pub struct SoftmaxRow {
+    numerics: Numerics,
     terms: Vec<Term>,
     /// Sums of the terms' lower and upper ends, Q96.
     down: U256,
@@ -98,6 +102,7 @@ impl SoftmaxRow {
     /// Prepares the row of bits `row`.
     pub fn new(profile: u64, row: &[u32]) -> Self {
         let mut prepared = Self {
+            numerics: Numerics::of(profile),
             terms: Vec::new(),
             down: U256::ZERO,
             up: U256::ZERO,
@@ -114,9 +119,8 @@ impl SoftmaxRow {
         if prepared.undefined {
             return prepared;
         }
-        let k_rel = Profile::of(profile).k_rel;
         for value in values {
-            let term = Term::new(k_rel, (maximum - value).into_raw());
+            let term = Term::new(&prepared.numerics, (maximum - value).into_raw());
             prepared.down += term.down();
             prepared.up += term.up();
             prepared.roundings += u64::from(term.counted);
@@ -138,22 +142,30 @@ impl SoftmaxRow {
             return Check::OUTSIDE;
         }
         let y = fixed::decode(y);
-        let twice = U256::from(2 * y.mantissa);
-        // A subnormal result is off by up to half of its last place.
-        let half = U256::from(u64::from(y.exponent == -149));
-        let shift = y.exponent - 1 + term.k;
-        let kept = (U256::ONE << 24) - U256::from(self.roundings);
+        let (down, up) = self.halves(y);
+        let shift = y.exponent - 2 + term.k;
+        let p = self.numerics.precision as i32;
+        let kept = (U256::ONE << p as usize) - U256::from(self.roundings);
         // ŷ ≤ hi / (hi + the others at least), and their negligible additions take off less than a unit.
         let least = (term.hi >> term.k as usize) + (self.down - term.down()) - U256::ONE;
-        let above = twice.saturating_sub(half);
-        let not_above = fixed::at_most(above * least * kept, shift, term.hi, 24);
+        let above = U256::from((4 * y.mantissa).saturating_sub(down));
+        let not_above = fixed::at_most(above * least * kept, shift, term.hi, p);
         let most = term.down() + (self.up - term.up()) + U256::from(2);
-        let below = twice + half;
-        let not_below = fixed::at_most(term.lo * kept, 0, below * most, shift + 24);
+        let below = U256::from(4 * y.mantissa + up);
+        let not_below = fixed::at_most(term.lo * kept, 0, below * most, shift + p);
         let inside = not_above && not_below;
         Check {
             inside,
             share: self.share(term, y, least, most, kept, inside),
+        }
+    }
+
+    /// What may lie between ŷ and the quotient, in quarters of its last place: its cell, or half of a subnormal's last place.
+    fn halves(&self, y: fixed::Real) -> (u64, u64) {
+        if !self.numerics.wide && y.exponent == -149 {
+            (2, 2)
+        } else {
+            y.cell(self.numerics.wide)
         }
     }
 
@@ -170,15 +182,13 @@ impl SoftmaxRow {
             return u64::MAX;
         }
         let value = fixed::floor(U256::from(y.mantissa), y.exponent - unit);
-        let half = if y.exponent == -149 {
-            fixed::ceil(U256::ONE, -150 - unit)
-        } else {
-            U256::ZERO
-        };
+        let (down, up) = self.halves(y);
+        let half = |quarters: u64| fixed::ceil(U256::from(quarters), y.exponent - 2 - unit);
+        let p = self.numerics.precision as usize;
         let bound = if value > centre {
-            quotient(term.hi << 24, least * kept).saturating_sub(centre) + half
+            quotient(term.hi << p, least * kept).saturating_sub(centre) + half(down)
         } else {
-            centre.saturating_sub(quotient(term.lo * kept, most << 24)) + half
+            centre.saturating_sub(quotient(term.lo * kept, most << p)) + half(up)
         };
         share(U512::from(value.abs_diff(centre)), U512::from(bound), inside)
     }

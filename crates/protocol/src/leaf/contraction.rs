@@ -11,23 +11,30 @@
 //! number of operations whose result may underflow inexactly. Multiplied by `2^24 − k` that is
 //! `|ŷ − S|·(2^24 − k) ≤ k·A + j·2^24·η`, all integers. See `docs/envelopes.md` for the derivation and the clauses on overflow,
 //! infinities and NaN.
+//!
+//! Under `wide` products are exact, `u = 2^-53`, nothing underflows, and ŷ stands for its rounding cell: with `h` the cell's half on the
+//! side of S, `|ŷ − S|·(2^53 − k) ≤ k·A + h·(2^53 − k)`.
 
 use std::cmp::Ordering;
 
 use crate::check::Check;
 use crate::fp32;
+use crate::profile::{Numerics, Profile};
 use crate::wide::Wide;
 
-/// 1/u.
-const UNIT: u64 = 1 << 24;
 /// η in units of 2^-300 is 2^150.
 const UNDERFLOW_SHIFT: u32 = 150;
 /// The least magnitude that rounds to infinity is `2^128 − 2^103 = (2^25 − 1)·2^103`; in units of 2^-300, shifted by 403.
 const OVERFLOW: (u128, u32) = ((1 << 25) - 1, 403);
+/// The same as [`fp32::parts`] gives a number: `significand · 2^(exponent − 150)`.
+const OVERFLOW_PARTS: (u32, u32) = (253, (1 << 25) - 1);
 
 /// Exact sums of the terms of one element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sums {
+    numerics: Numerics,
+    /// Terms of the operator, in bounds or not.
+    terms: u64,
     /// Lane `i` counts units of 2^(32·i−300): first the positive terms', then the negative terms'.
     lanes: [[u128; 16]; 2],
     /// A term is +∞, −∞.
@@ -45,9 +52,16 @@ impl Default for Sums {
 }
 
 impl Sums {
-    /// No terms yet. At most 2^20 may follow.
+    /// No terms yet, under `fast`. At most 2^20 may follow.
     pub const fn new() -> Self {
+        Self::under(Profile::FAST.encode(), 0)
+    }
+
+    /// No terms yet, of an operator with `terms` terms in bounds or not, under a profile that is known.
+    pub const fn under(profile: u64, terms: u64) -> Self {
         Self {
+            numerics: Numerics::of(profile),
+            terms,
             lanes: [[0; 16]; 2],
             infinite: [false; 2],
             nan: false,
@@ -92,33 +106,19 @@ impl Sums {
         self.nan_allowed |= !fp32::is_finite(x);
     }
 
-    /// Holds `y` against the sums of `products` products and `values` numbers: every term passes at most `products + values`
-    /// roundings, and each product's may underflow.
+    /// Holds `y` against the sums of `products` products and `values` numbers: a term passes at most `products + values` operations,
+    /// or fewer through blocks. Under `fast` the products are rounded, and may underflow; under `wide` they are exact.
     pub fn check_contraction(&self, products: u64, values: u64, y: u32) -> Check {
-        let roundings = products + values;
-        self.check(
-            &Rule {
-                roundings,
-                sum_roundings: roundings,
-                underflows: roundings,
-                divisor: 1,
-            },
-            y,
-        )
+        let way = self.numerics.way(products, self.terms) + values;
+        let roundings = if self.numerics.wide { way.saturating_sub(1) } else { way };
+        self.check(&self.rule(roundings, roundings, products + values, 1), y)
     }
 
-    /// Holds `y` against the sum of `terms` numbers: `terms − 1` additions, which are exact where they underflow.
+    /// Holds `y` against the sum of `terms` numbers: `terms − 1` additions, or fewer through blocks, which are exact where they
+    /// underflow.
     pub fn check_sum(&self, terms: u64, y: u32) -> Check {
-        let roundings = terms.saturating_sub(1);
-        self.check(
-            &Rule {
-                roundings,
-                sum_roundings: roundings,
-                underflows: 0,
-                divisor: 1,
-            },
-            y,
-        )
+        let roundings = self.additions(terms);
+        self.check(&self.rule(roundings, roundings, 0, 1), y)
     }
 
     /// Holds `y` against the sum of `terms` numbers divided by `divisor`: two roundings more, the last of which may underflow. The mean
@@ -127,16 +127,24 @@ impl Sums {
         if divisor == 0 {
             return Check::exact(fp32::is_nan(y) || fp32::is_zero(y));
         }
-        let sum_roundings = terms.saturating_sub(1);
-        self.check(
-            &Rule {
-                roundings: sum_roundings + 2,
-                sum_roundings,
-                underflows: divisor,
-                divisor,
-            },
-            y,
-        )
+        let additions = self.additions(terms);
+        self.check(&self.rule(additions + 2, additions, divisor, divisor), y)
+    }
+
+    /// The most additions that one of `terms` numbers in bounds passes.
+    fn additions(&self, terms: u64) -> u64 {
+        self.numerics.way(terms, self.terms).saturating_sub(1)
+    }
+
+    fn rule(&self, roundings: u64, sum_roundings: u64, underflows: u64, divisor: u64) -> Rule {
+        Rule {
+            unit: self.numerics.unit(),
+            wide: self.numerics.wide,
+            roundings,
+            sum_roundings,
+            underflows,
+            divisor,
+        }
     }
 
     fn check(&self, rule: &Rule, y: u32) -> Check {
@@ -153,13 +161,21 @@ impl Sums {
                 rule.check_finite(&positive, &negative, y)
             };
         }
+        let infinite = plus || minus;
+        if rule.wide {
+            // Nothing overflows before the last rounding: a NaN is an operand's, and infinite terms have the last word.
+            return match (fp32::is_nan(y), y == fp32::INFINITY) {
+                (true, _) => Check::exact(self.nan_allowed),
+                (_, up) if infinite => Check::exact(if up { plus } else { minus }),
+                _ => rule.check_finite(&positive, &negative, y),
+            };
+        }
         let plus = plus || rule.overflows(&positive);
         let minus = minus || rule.overflows(&negative);
         if fp32::is_nan(y) {
             return Check::exact((plus && minus) || self.nan_allowed);
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
-        let infinite = self.infinite[0] || self.infinite[1];
         Check::exact(match (y == fp32::INFINITY, infinite) {
             (true, false) => plus,
             (false, false) => minus,
@@ -171,28 +187,49 @@ impl Sums {
 
 /// How many roundings there may be.
 struct Rule {
+    /// 1/u.
+    unit: u64,
+    /// Whether ŷ stands for its rounding cell.
+    wide: bool,
     /// `k`: on any term's way into the result.
     roundings: u64,
-    /// On any term's way into the sum, before it is divided.
+    /// On any term's way into the sum, before it is divided, where that may overflow: not under `wide`.
     sum_roundings: u64,
-    /// `j`: how many may underflow inexactly, times the divisor.
+    /// `j`: how many may underflow inexactly, times the divisor. Under `wide` none does.
     underflows: u64,
     /// What the sum is divided by.
     divisor: u64,
 }
 
 impl Rule {
+    /// Of a finite `y`; under `wide` of an infinite one too, which stands for everything from the least magnitude on that rounds to it.
     fn check_finite(&self, positive: &Wide, negative: &Wide, y: u32) -> Check {
-        let (exponent, significand) = fp32::parts(y);
+        let infinite = !fp32::is_finite(y);
+        let (exponent, significand) = if infinite { OVERFLOW_PARTS } else { fp32::parts(y) };
         let result = Wide::shifted(u128::from(significand) * u128::from(self.divisor), exponent + 150);
-        let distance = if y & fp32::SIGN == 0 {
-            positive.distance(&negative.add(&result))
+        let (own, other) = if y & fp32::SIGN == 0 {
+            (positive, negative)
         } else {
-            negative.distance(&positive.add(&result))
+            (negative, positive)
         };
-        let error = distance.times(UNIT.saturating_sub(self.roundings));
-        let underflow = Wide::shifted(u128::from(self.underflows) * u128::from(UNIT), UNDERFLOW_SHIFT);
-        let bound = positive.add(negative).times(self.roundings).add(&underflow);
+        let reach = other.add(&result);
+        let distance = own.distance(&reach);
+        let kept = self.unit.saturating_sub(self.roundings);
+        let beyond = own.compare(&reach) == Ordering::Greater;
+        let slack = if !self.wide {
+            Wide::shifted(u128::from(self.underflows) * u128::from(self.unit), UNDERFLOW_SHIFT)
+        } else if infinite {
+            if beyond {
+                return Check::INSIDE;
+            }
+            Wide::ZERO
+        } else {
+            // Half a last place; downwards from a power of two a quarter, for the numbers below it are twice as dense.
+            let dense = !beyond && significand == 1 << 23 && exponent > 1;
+            Wide::shifted(u128::from(self.divisor), exponent + 149 - u32::from(dense)).times(kept)
+        };
+        let error = distance.times(kept);
+        let bound = positive.add(negative).times(self.roundings).add(&slack);
         Check {
             inside: error.compare(&bound) != Ordering::Greater,
             share: error.share(&bound),
@@ -202,8 +239,8 @@ impl Rule {
     /// Whether terms of one sign can add up to infinity: `(P + j·η)·(1 + γ)` reaches the least magnitude that rounds to it.
     fn overflows(&self, sum: &Wide) -> bool {
         let underflow = Wide::shifted(u128::from(self.underflows), UNDERFLOW_SHIFT);
-        let most = sum.add(&underflow).times(UNIT);
-        let limit = Wide::shifted(OVERFLOW.0, OVERFLOW.1).times(UNIT.saturating_sub(self.sum_roundings));
+        let most = sum.add(&underflow).times(self.unit);
+        let limit = Wide::shifted(OVERFLOW.0, OVERFLOW.1).times(self.unit.saturating_sub(self.sum_roundings));
         most.compare(&limit) != Ordering::Less
     }
 }

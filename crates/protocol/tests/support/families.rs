@@ -13,6 +13,7 @@ pub struct Case {
     pub descriptor: Descriptor,
     pub operands: Vec<Vec<u8>>,
     pub output: Vec<u8>,
+    pub profile: u64,
 }
 
 impl Case {
@@ -20,6 +21,9 @@ impl Case {
         self.operands.iter().map(Vec::as_slice).collect()
     }
 }
+
+const FAST: u64 = Profile::FAST.encode();
+const WIDE: u64 = Profile::WIDE.encode();
 
 const DTYPES: [Dtype; 5] = [Dtype::F32, Dtype::U8, Dtype::I32, Dtype::I64, Dtype::Bool];
 
@@ -160,7 +164,7 @@ pub fn copy(stream: &mut Stream) -> Case {
         let at = element as usize * dtype.size();
         for candidate in &candidates {
             output[at..at + dtype.size()].copy_from_slice(&candidate.to_le_bytes()[..dtype.size()]);
-            if is_inside(&descriptor, &operands, &output, element) {
+            if is_inside(FAST, &descriptor, &operands, &output, element) {
                 break;
             }
         }
@@ -172,12 +176,13 @@ pub fn copy(stream: &mut Stream) -> Case {
         descriptor,
         operands,
         output,
+        profile: stream.profile(),
     }
 }
 
-fn is_inside(descriptor: &Descriptor, operands: &[Vec<u8>], output: &[u8], element: u64) -> bool {
+fn is_inside(profile: u64, descriptor: &Descriptor, operands: &[Vec<u8>], output: &[u8], element: u64) -> bool {
     let operands: Vec<&[u8]> = operands.iter().map(Vec::as_slice).collect();
-    let verdict = judge_element(descriptor, Profile::FAST.encode(), &operands, output, element);
+    let verdict = judge_element(descriptor, profile, &operands, output, element);
     verdict == Ok(touchstone_protocol::judge::Verdict::Inside)
 }
 
@@ -239,8 +244,11 @@ pub fn exact(stream: &mut Stream) -> Case {
         descriptor,
         operands,
         output: bytes_as(to, &y),
+        profile: stream.profile(),
     }
 }
+
+const ONE: u32 = 0x3f80_0000;
 
 /// Which numbers the terms of a sum are.
 #[derive(Clone, Copy)]
@@ -336,7 +344,7 @@ fn edge(case: &mut Case, element: u64, honest: u32, up: bool) -> u32 {
         let middle = low + (high - low).div_ceil(2);
         let bits = if up { honest + middle } else { honest - middle };
         case.output[at..at + 4].copy_from_slice(&bits.to_le_bytes());
-        if is_inside(&case.descriptor, &case.operands, &case.output, element) {
+        if is_inside(case.profile, &case.descriptor, &case.operands, &case.output, element) {
             low = middle;
         } else {
             high = middle - 1;
@@ -350,6 +358,21 @@ fn sequential(products: impl Iterator<Item = u32>) -> u32 {
     products.fold(0, fp32::add)
 }
 
+/// An honest result: terms added one after the other in fp32, or in binary64 where the profile says so. A term is a product; a sum of
+/// `divisor` times the result.
+fn honest(profile: u64, terms: &[(u32, u32)], divisor: f64) -> u32 {
+    if profile == WIDE {
+        let sum = terms.iter().fold(0.0, |sum, (a, b)| sum + float(*a) * float(*b));
+        return rounded(sum / divisor);
+    }
+    let sum = sequential(terms.iter().map(|(a, b)| fp32::mul(*a, *b)));
+    if divisor == 1.0 {
+        sum
+    } else {
+        fp32::div(sum, rounded(divisor))
+    }
+}
+
 /// Products with addends, matrix-shaped and windowed.
 pub fn contraction(stream: &mut Stream) -> Case {
     let (first, second) = (kind(stream), kind(stream));
@@ -358,6 +381,7 @@ pub fn contraction(stream: &mut Stream) -> Case {
     }
     let n = stream.pick(&[0, 1, 2, 3, 7, 16, 64, 100]);
     let (rows, columns, addends) = (4, 8, stream.below(4) as usize);
+    let profile = stream.profile();
     let descriptor = matmul(rows, n, columns, addends);
     let a = terms(stream, first, rows * n);
     let b = terms(stream, second, columns * n);
@@ -370,9 +394,9 @@ pub fn contraction(stream: &mut Stream) -> Case {
     let mut y = Vec::new();
     for row in 0..rows {
         for column in 0..columns {
-            let products = (0..n).map(|i| fp32::mul(a[(row * n + i) as usize], b[(column * n + i) as usize]));
-            let values = c.iter().map(|c| c[column as usize]);
-            y.push(sequential(products.chain(values)));
+            let products = (0..n).map(|i| (a[(row * n + i) as usize], b[(column * n + i) as usize]));
+            let values = c.iter().map(|c| (c[column as usize], ONE));
+            y.push(honest(profile, &products.chain(values).collect::<Vec<_>>(), 1.0));
         }
     }
     let operands = [&a, &b].into_iter().chain(&c).map(|values| bytes_of(values)).collect();
@@ -380,6 +404,7 @@ pub fn contraction(stream: &mut Stream) -> Case {
         descriptor,
         operands,
         output: bytes_of(&y),
+        profile,
     };
     around(stream, &mut case);
     case
@@ -445,6 +470,7 @@ fn convolution(stream: &mut Stream, first: Terms, second: Terms) -> Case {
         ],
         ..elementwise(Code::Contract, Dtype::F32, &[], 0)
     };
+    let profile = stream.profile();
     // One infinite factor among numbers, which may have no partner.
     let single = stream.below(3) == 0;
     let (first, second, third) = if single {
@@ -463,7 +489,7 @@ fn convolution(stream: &mut Stream, first: Terms, second: Terms) -> Case {
     let mut y = Vec::new();
     for row in 0..i64::from(out) {
         for column in 0..i64::from(out) {
-            let mut sum = 0;
+            let mut products = Vec::new();
             for at in 0..channels * kernel * kernel {
                 let (c, ky, kx) = (at / (kernel * kernel), at / kernel % kernel, at % kernel);
                 let (py, px) = (
@@ -472,19 +498,20 @@ fn convolution(stream: &mut Stream, first: Terms, second: Terms) -> Case {
                 );
                 if ky < rows && (0..width).contains(&py) && (0..width).contains(&px) {
                     let offset = i64::from(c) * width * width + py * width + px;
-                    sum = fp32::add(sum, fp32::mul(x[offset as usize], w[at as usize]));
+                    products.push((x[offset as usize], w[at as usize]));
                 }
             }
             if column < 2 {
-                sum = fp32::add(sum, bias[column as usize]);
+                products.push((bias[column as usize], ONE));
             }
-            y.push(sum);
+            y.push(honest(profile, &products, 1.0));
         }
     }
     let mut case = Case {
         descriptor,
         operands: vec![bytes_of(&x), bytes_of(&w), bytes_of(&bias)],
         output: bytes_of(&y),
+        profile,
     };
     around(stream, &mut case);
     if single {
@@ -505,6 +532,7 @@ pub fn reduction(stream: &mut Stream) -> Case {
     let pad = stream.below(4) as i64;
     let kind = kind(stream);
     let mode = stream.below(2) as u32;
+    let profile = stream.profile();
     let descriptor = Descriptor {
         reduction_axes: vec![window],
         params: if code == Code::Mean { vec![mode] } else { vec![] },
@@ -531,14 +559,14 @@ pub fn reduction(stream: &mut Stream) -> Case {
                 Code::MaxPool => inside.iter().fold(0xff80_0000, |most, x| {
                     exact::apply(Code::Max, Dtype::F32, Dtype::F32, most.into(), (*x).into()).expect("max") as u32
                 }),
-                Code::Sum => sequential(inside.into_iter()),
                 _ => {
-                    let divisor = if mode == 0 {
-                        inside.len() as i64
-                    } else {
-                        i64::from(window)
+                    let divisor = match (code, mode) {
+                        (Code::Sum, _) => 1.0,
+                        (_, 0) => inside.len() as f64,
+                        _ => f64::from(window),
                     };
-                    fp32::div(sequential(inside.into_iter()), fp32::from_integer(divisor))
+                    let terms: Vec<_> = inside.into_iter().map(|x| (x, ONE)).collect();
+                    honest(profile, &terms, divisor)
                 }
             }
         })
@@ -547,6 +575,7 @@ pub fn reduction(stream: &mut Stream) -> Case {
         descriptor,
         operands: vec![bytes_of(&x)],
         output: bytes_of(&y),
+        profile,
     };
     around(stream, &mut case);
     case
@@ -575,6 +604,7 @@ fn arg_max(stream: &mut Stream) -> Case {
         descriptor,
         operands: vec![bytes_as(dtype, &x)],
         output: bytes_as(to, &y),
+        profile: stream.profile(),
     }
 }
 
@@ -704,6 +734,7 @@ fn finish(stream: &mut Stream, descriptor: Descriptor, operands: Vec<Vec<u8>>, y
         descriptor,
         operands,
         output: bytes_of(y),
+        profile: stream.profile(),
     };
     around(stream, &mut case);
     case

@@ -21,6 +21,9 @@ pub fn cases(usual: u64) -> u64 {
         .unwrap_or(usual)
 }
 
+/// A profile of each kind; the block is short, so that rows of tests have several.
+pub const PROFILES: [u64; 3] = [Profile::FAST.encode(), 0x0100_0010_0804_0000, Profile::WIDE.encode()];
+
 /// A fixed stream of numbers.
 #[derive(Clone)]
 pub struct Stream(pub u64);
@@ -37,6 +40,11 @@ impl Stream {
 
     pub fn below(&mut self, limit: u64) -> u64 {
         self.word() % limit
+    }
+
+    /// A profile; the stream goes on as if none had been asked for.
+    pub fn profile(&self) -> u64 {
+        Stream(self.0 ^ 0x5eed).pick(&PROFILES)
     }
 
     pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
@@ -88,6 +96,7 @@ pub struct Stage {
     pub inputs: Vec<B256>,
     pub outputs: Vec<B256>,
     pub values: Vec<(Place, TensorTree)>,
+    pub profile: u64,
 }
 
 impl Source for Stage {
@@ -132,7 +141,13 @@ impl Stage {
             inputs: leaves(0, 3),
             outputs: leaves(3, 2),
             values,
+            profile: Profile::FAST.encode(),
         }
+    }
+
+    /// The same under another numerics profile.
+    pub fn under(self, profile: u64) -> Self {
+        Self { profile, ..self }
     }
 
     pub fn context(&self) -> Context {
@@ -148,7 +163,7 @@ impl Stage {
             trace_values: self.trace.len() as u32,
             input_count: self.inputs.len() as u32,
             output_count: self.outputs.len() as u32,
-            profile: Profile::FAST.encode(),
+            profile: self.profile,
         }
     }
 
