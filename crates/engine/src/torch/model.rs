@@ -13,6 +13,7 @@ use touchstone_protocol::{
 use super::{contract, copy, exact, reduce, rows};
 use crate::{
     engine::{EngineError, Keep, LayerValues, Run, layer_of},
+    judge::Family,
     layout::{self, operator_error},
     map::MapError,
     value::Value,
@@ -65,22 +66,7 @@ impl Numerics {
 
     /// Whether the operator's operands are widened and its result rounded.
     fn widens(&self, code: Code) -> bool {
-        self.kind == Kind::Double
-            && matches!(
-                code,
-                Code::Contract
-                    | Code::Sum
-                    | Code::Mean
-                    | Code::Softmax
-                    | Code::LayerNorm
-                    | Code::BatchNorm
-                    | Code::Erf
-                    | Code::Gelu
-                    | Code::GeluTanh
-                    | Code::Tanh
-                    | Code::Sigmoid
-                    | Code::Exp
-            )
+        self.kind == Kind::Double && !matches!(Family::of(code), Family::Copy | Family::Exact)
     }
 
     /// The sum over the last axis, block by block where the profile says so.
