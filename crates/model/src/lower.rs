@@ -290,7 +290,11 @@ fn place_output(build: &mut Build, output: &GraphOutput, view: &View) -> Result<
         view.value
     } else {
         let copy = build.output_copy(&output.name, view).map_err(|refusal| refusal.0)?;
-        build.note(&output.name, "", &View::whole(copy, &output.name, view.dtype, &view.dims));
+        build.note(
+            &output.name,
+            "",
+            &View::whole(copy, &output.name, view.dtype, &view.dims),
+        );
         copy
     };
     build.program.outputs.push(value);

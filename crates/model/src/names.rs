@@ -94,8 +94,16 @@ pub(crate) struct Named {
 /// Finds the homes once the operators stand.
 pub(crate) fn resolve(program: &Program) -> Vec<NamedValue> {
     let mut origins: BTreeMap<ValueId, Origin> = BTreeMap::new();
-    let inputs = program.inputs.iter().zip(0..).map(|(value, n)| (*value, Origin::Input(n)));
-    let operators = program.ops.iter().zip(0..).map(|(op, n)| (op.output, Origin::Operator(n)));
+    let inputs = program
+        .inputs
+        .iter()
+        .zip(0..)
+        .map(|(value, n)| (*value, Origin::Input(n)));
+    let operators = program
+        .ops
+        .iter()
+        .zip(0..)
+        .map(|(op, n)| (op.output, Origin::Operator(n)));
     origins.extend(inputs.chain(operators));
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
     let mut values: Vec<NamedValue> = Vec::new();
@@ -214,7 +222,14 @@ mod tests {
         let mut model = Model::new().input("x", 1, &[2]).output("y").node("Relu", "x", "y");
         model.0.graph.as_mut().unwrap().node[0].name = "first".into();
         let plan = model.plan();
-        let of = |name: &str| plan.values.iter().find(|value| value.name == name).unwrap().node.as_str();
+        let of = |name: &str| {
+            plan.values
+                .iter()
+                .find(|value| value.name == name)
+                .unwrap()
+                .node
+                .as_str()
+        };
         assert_eq!((of("x"), of("y")), ("", "first"));
     }
 }
