@@ -16,7 +16,7 @@ use touchstone_protocol::{
     model::{MAX_INLINE_BYTES, ModelHeader, Profile},
 };
 
-use crate::{EXIT_STATUS, chain, output, tensors};
+use crate::{EXIT_STATUS, chain, output, quote, tensors};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -76,6 +76,8 @@ pub(crate) struct Inspect {
     source: Source,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    clocks: quote::Clocks,
     /// Account whose model id to show
     #[arg(long, default_value_t = Address::ZERO)]
     publisher: Address,
@@ -137,9 +139,11 @@ fn inspect(arguments: &Inspect) -> Result<()> {
     let header = plan.header().context("the plan has no model id")?;
     let inspection = plan.inspect();
     let publisher = arguments.publisher;
+    let times = quote::Times::new(&arguments.clocks, &plan, &inspection);
     if arguments.json {
         let mut json = serde_json::to_value(&inspection)?;
         if let Some(object) = json.as_object_mut() {
+            object.insert("times".to_owned(), times.json());
             object.insert("model_id".to_owned(), header.id(publisher).to_string().into());
             object.insert("publisher".to_owned(), publisher.to_string().into());
             object.insert("plan_root".to_owned(), header.plan_root.to_string().into());
@@ -154,6 +158,8 @@ fn inspect(arguments: &Inspect) -> Result<()> {
         Err(reason) => format!("not publishable: {reason}"),
     };
     let mut text = summary(&inspection, &header, publisher, hash(&bytes), &publishable)?;
+    text += &times.text(&inspection)?;
+    text.push('\n');
     operators(&mut text, &inspection)?;
     output::line(text)
 }
@@ -204,7 +210,7 @@ fn summary(
     )?;
     writeln!(
         out,
-        "worst case   witness {} bytes, verdict about {} gas\n",
+        "worst case   witness {} bytes, verdict at most {} gas",
         inspection.worst_witness_bytes, inspection.worst_verdict_gas
     )?;
     Ok(out)
