@@ -296,6 +296,7 @@ fn alone(d: &Descriptor, operands: &[Value]) -> Value {
         }],
         weights: Vec::new(),
         names: vec!["y".into()],
+        values: Vec::new(),
         layers: vec![Layer {
             operators: 0..1,
             inner_count: 0,
