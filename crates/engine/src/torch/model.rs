@@ -350,7 +350,12 @@ fn prepare(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> 
         | Code::GeluTanh
         | Code::Tanh
         | Code::Sigmoid
-        | Code::Exp => exact::elementwise(d, device),
+        | Code::Exp
+        | Code::Log
+        | Code::Softplus
+        | Code::Sin
+        | Code::Cos
+        | Code::Pow => exact::elementwise(d, device),
     }
 }
 
