@@ -58,7 +58,7 @@ library Circular {
                 uint256 ratio = _series((a * a) >> 96, 2);
                 f.lo = m * (ratio - CIRCULAR_ERROR);
                 f.hi = m * (ratio + CIRCULAR_ERROR > ONE ? ONE : ratio + CIRCULAR_ERROR);
-                f.slack = ((Profile.kAbs(profile) * m) << 96) + Bounded.eta(profile, e - 96);
+                f.slack = (Profile.kAbs(profile) * m) << 96;
                 return Bounded.hold(f, Bounded.value(y, turn, e - 96, 0));
             }
             (uint256 q, uint256 sine, uint256 cosine) = _quadrant(m, e);

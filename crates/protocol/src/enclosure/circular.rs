@@ -1,11 +1,11 @@
 //! Enclosures of sin and cos in Q96, with their proofs, and the rule that holds them. Mirrors `leaf/Circular.sol`.
 //!
-//! |ŷ − f(x)| ≤ 2·k_rel·u·|f(x)| + k_abs·u·s, s = 1, but |x| for the sine of |x| < 1, which has η too (`docs/envelopes.md#bounded`).
+//! |ŷ − f(x)| ≤ 2·k_rel·u·|f(x)| + k_abs·u·s, s = 1, but |x| for the sine of |x| < 1 (`docs/envelopes.md#bounded`).
 
 use alloy_primitives::{U256, uint};
 
 use super::Numerics;
-use super::bounded::{Target, eta, hold, turned};
+use super::bounded::{Target, hold, turned};
 use super::elementary;
 use super::fixed::{self, ONE, Q, Real};
 use crate::check::Check;
@@ -78,7 +78,7 @@ pub(super) fn circular(code: Code, profile: Numerics, x: u32, y: u32) -> Check {
         let f = Target {
             lo: m * (ratio - CIRCULAR_ERROR),
             hi: m * (ratio + CIRCULAR_ERROR).min(ONE),
-            slack: ((k_abs * m) << Q as usize) + eta(profile, unit),
+            slack: (k_abs * m) << Q as usize,
         };
         return hold(profile, f, turned(y, negative), y.exponent - unit, false);
     }
