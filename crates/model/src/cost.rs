@@ -136,6 +136,7 @@ const fn term_gas(code: Code) -> u64 {
         Code::Softmax => 2_450,
         Code::LayerNorm => 870,
         Code::Erf | Code::Gelu | Code::GeluTanh | Code::Tanh | Code::Sigmoid | Code::Exp => 15_000,
+        Code::Log | Code::Softplus | Code::Sin | Code::Cos | Code::Pow => 60_000,
         _ => 10_000,
     }
 }

@@ -358,7 +358,12 @@ pub(super) fn prepare(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, Pre
         | Code::GeluTanh
         | Code::Tanh
         | Code::Sigmoid
-        | Code::Exp => exact::elementwise(d, device),
+        | Code::Exp
+        | Code::Log
+        | Code::Softplus
+        | Code::Sin
+        | Code::Cos
+        | Code::Pow => exact::elementwise(d, device),
     }
 }
 

@@ -610,8 +610,9 @@ fn arg_max(stream: &mut Stream) -> Case {
 
 /// Library functions, softmax and normalize: rounded results of fp64 arithmetic and what lies around them.
 pub fn enclosed(stream: &mut Stream) -> Case {
-    match stream.below(4) {
+    match stream.below(5) {
         0 => bounded(stream),
+        4 => power(stream),
         1 => softmax(stream),
         2 => layer_norm(stream),
         _ => batch_norm(stream),
@@ -632,7 +633,16 @@ fn epsilon(stream: &mut Stream) -> u32 {
 }
 
 fn bounded(stream: &mut Stream) -> Case {
-    let code = stream.pick(&[Code::Tanh, Code::Sigmoid, Code::Exp, Code::GeluTanh]);
+    let code = stream.pick(&[
+        Code::Tanh,
+        Code::Sigmoid,
+        Code::Exp,
+        Code::GeluTanh,
+        Code::Log,
+        Code::Softplus,
+        Code::Sin,
+        Code::Cos,
+    ]);
     let descriptor = elementwise(code, Dtype::F32, &[Dtype::F32], 16);
     let kind = kind(stream);
     let x = terms(stream, kind, 16);
@@ -644,11 +654,26 @@ fn bounded(stream: &mut Stream) -> Case {
                 Code::Tanh => x.tanh(),
                 Code::Sigmoid => 1.0 / (1.0 + (-x).exp()),
                 Code::Exp => x.exp(),
+                Code::Log => x.ln(),
+                Code::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+                Code::Sin => x.sin(),
+                Code::Cos => x.cos(),
                 _ => 0.5 * x * (1.0 + (0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x)).tanh()),
             })
         })
         .collect();
     finish(stream, descriptor, vec![bytes_of(&x)], &y)
+}
+
+fn power(stream: &mut Stream) -> Case {
+    let descriptor = elementwise(Code::Pow, Dtype::F32, &[Dtype::F32, Dtype::F32], 16);
+    let [x, exponent] = [(); 2].map(|()| {
+        let kind = kind(stream);
+        terms(stream, kind, 16)
+    });
+    let pairs = x.iter().zip(&exponent);
+    let y: Vec<u32> = pairs.map(|(x, e)| rounded(float(*x).powf(float(*e)))).collect();
+    finish(stream, descriptor, vec![bytes_of(&x), bytes_of(&exponent)], &y)
 }
 
 fn softmax(stream: &mut Stream) -> Case {
