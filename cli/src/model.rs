@@ -41,7 +41,8 @@ pub(crate) struct Source {
     #[arg(long = "bind", value_name = "NAME=FILE", value_parser = tensors::bind)]
     binds: Vec<(String, PathBuf)>,
     /// Numerics profile: which engines conform, and so how far a result may be moved unseen. `fast`: any order of summation in
-    /// fp32; `blocked:B`: sums in blocks of B terms; `wide`: fp64 inside each operator, the tightest and the slowest
+    /// fp32; `blocked:B`: sums in blocks of B terms; `wide`: fp64 inside each operator, the tightest and the slowest; `tf32`,
+    /// `bf16`, `fp16`: matrix products by tensor cores that read factors of that format, the loosest and the fastest
     #[arg(long, value_name = "PROFILE", default_value = "fast", value_parser = crate::profile::parse)]
     profile: Profile,
 }
