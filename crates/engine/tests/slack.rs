@@ -461,6 +461,17 @@ fn cosines_are_searched_from_below_and_bounded_from_above() {
         .unwrap()
         .remove(0);
     let any = found.any.unwrap();
+    let plain = slack::cosines(
+        &TORCH,
+        &plan,
+        &run,
+        &of_profiles(),
+        0,
+        Some(&slack::plain_direction(10)),
+        ALL,
+    );
+    let plain: Vec<f64> = plain.unwrap()[0].answer.bounds.iter().map(|b| b.slack).collect();
+    assert_eq!(found.plain, Some(plain));
     let noise = &mut Noise(82);
     for _ in 0..8 {
         let other: Vec<f64> = noise.floats(10).iter().map(|x| f64::from(*x)).collect();
