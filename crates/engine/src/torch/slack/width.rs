@@ -170,7 +170,14 @@ fn sums(
         // Products with factors as `each` has them, addends left out.
         let products = |each: &dyn Fn(&Tensor) -> Result<Tensor, TchError>| -> Result<Tensor, TchError> {
             let operand = |(at, x): (usize, &Tensor)| if at < 2 { each(x) } else { x.f_zeros_like() };
-            of(kernel, &magnitudes.iter().enumerate().map(operand).collect::<Result<Vec<_>, _>>()?)
+            of(
+                kernel,
+                &magnitudes
+                    .iter()
+                    .enumerate()
+                    .map(operand)
+                    .collect::<Result<Vec<_>, _>>()?,
+            )
         };
         let all = products(&|x| Ok(x.shallow_clone()))?;
         let normal = products(&|x| x.f_masked_fill(&x.f_lt(least)?, 0.0))?;
@@ -179,7 +186,10 @@ fn sums(
         let small = all.f_sub(&normal)?;
         let rounded = all.f_mul_scalar(2.0 * rho)?.f_add(&small)?;
         let sums = terms.f_clamp_max((d.terms() as f64 / 4.0).ceil())?.f_add(&addends)?;
-        let k = terms.f_add(&addends)?.f_add(&sums.f_mul_scalar(2.0)?)?.f_mul_scalar(CUT)?;
+        let k = terms
+            .f_add(&addends)?
+            .f_add(&sums.f_mul_scalar(2.0)?)?
+            .f_mul_scalar(CUT)?;
         let floors = terms.f_add(&addends)?.f_mul_scalar(4.0 * floor)?;
         let bound = k.f_mul(&size.f_add(&raised)?)?.f_add(&rounded)?.f_add(&floors)?;
         bound.f_div(&k.f_neg()?.f_add_scalar(1.0)?)
