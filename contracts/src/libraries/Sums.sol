@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Fp32} from "./Fp32.sol";
+import {Parts} from "./Parts.sol";
 import {Profile} from "./Profile.sol";
 import {Rounded, RoundedMath} from "./Rounded.sol";
 import {Wide, WideMath} from "./Wide.sol";
@@ -10,13 +11,13 @@ import {Wide, WideMath} from "./Wide.sol";
 struct Sums {
     /// Memory address of eight words: lane `i` of the positive terms counts units of 2^(128·i − 300), then those of the negative.
     uint256 lanes;
-    /// A term is +∞, −∞.
-    bool plus;
-    bool minus;
-    /// A term is NaN, so every engine's result is.
-    bool nan;
-    /// A factor that is not finite may have been multiplied by a padding zero.
-    bool nanAllowed;
+    /// How many terms are +∞, −∞.
+    uint256 plus;
+    uint256 minus;
+    /// How many are NaN; of one every engine's result is.
+    uint256 nan;
+    /// How many factors that are not finite may have been multiplied by a padding zero.
+    uint256 nanAllowed;
     /// What the rounding of factors asks for, where they may be rounded.
     Rounded rounded;
 }
@@ -112,14 +113,14 @@ library SumsMath {
             }
             return;
         }
-        if (Fp32.isNan(x)) sums.nan = true;
-        else if (x >> 31 == 0) sums.plus = true;
-        else sums.minus = true;
+        if (Fp32.isNan(x)) ++sums.nan;
+        else if (x >> 31 == 0) ++sums.plus;
+        else ++sums.minus;
     }
 
     /// @notice Notes a factor in bounds whose partner is not: it may have met a padding zero.
     function unpaired(Sums memory sums, uint256 x) internal pure {
-        if (!Fp32.isFinite(x)) sums.nanAllowed = true;
+        if (!Fp32.isFinite(x)) ++sums.nanAllowed;
         if (sums.rounded.rounding != 0) RoundedMath.unpaired(sums.rounded, x);
     }
 
@@ -149,6 +150,60 @@ library SumsMath {
         if (special == 0) return;
         for (uint256 i = 0; i < list.length; ++i) {
             value(sums, list[i]);
+        }
+    }
+
+    /// @dev Words of lanes, and most bits of one: 2^24 products below 2^48, shifted by at most 127.
+    uint256 private constant LANES = 8;
+    uint256 private constant LANE_BITS = 199;
+
+    /// @notice The sums as words that add up from part to part: the lanes, of factors' rounding too where they may be rounded, then the
+    /// counts of terms in bounds (`counted`), NaN, +∞, −∞ and unpaired, and of +∞, −∞ and NaN by rounding.
+    function words(Sums memory sums, uint256 counted) internal pure returns (uint256[] memory list) {
+        Rounded memory r = sums.rounded;
+        uint256 width = _lanes(r);
+        list = new uint256[](width + 1);
+        _copy(sums.lanes, list, 0);
+        if (width != LANES) _copy(r.lanes, list, LANES);
+        list[width] = Parts.pack(counted, sums.nan, sums.plus, sums.minus, sums.nanAllowed) | r.plus << 160 | r.minus
+            << 192 | r.nan << 224;
+    }
+
+    /// @notice The sums that words are, with the count of terms in bounds; `known` is false where no `terms` terms have such sums.
+    function fromWords(uint256[] memory list, uint256 profile, uint256 terms)
+        internal
+        pure
+        returns (bool known, Sums memory sums, uint256 counted)
+    {
+        sums = begin(profile);
+        Rounded memory r = sums.rounded;
+        uint256 width = _lanes(r);
+        if (list.length != width + 1) return (false, sums, 0);
+        uint256 counts = list[width];
+        known = Parts.fits(counts, width == LANES ? 5 : 8, terms);
+        for (uint256 i = 0; i < width; ++i) {
+            if (list[i] >> (i < LANES ? LANE_BITS : RoundedMath.LANE_BITS) != 0) known = false;
+        }
+        (uint256 lanes, uint256 roundedLanes) = (sums.lanes, r.lanes);
+        assembly ("memory-safe") {
+            mcopy(lanes, add(list, 32), 256)
+            if iszero(eq(width, LANES)) { mcopy(roundedLanes, add(list, 288), 256) }
+        }
+        counted = Parts.field(counts, 0);
+        sums.nan = Parts.field(counts, 1);
+        sums.plus = Parts.field(counts, 2);
+        sums.minus = Parts.field(counts, 3);
+        sums.nanAllowed = Parts.field(counts, 4);
+        (r.plus, r.minus, r.nan) = (Parts.field(counts, 5), Parts.field(counts, 6), Parts.field(counts, 7));
+    }
+
+    function _lanes(Rounded memory r) private pure returns (uint256) {
+        return r.rounding == 0 ? LANES : 2 * LANES;
+    }
+
+    function _copy(uint256 lanes, uint256[] memory list, uint256 at_) private pure {
+        assembly ("memory-safe") {
+            mcopy(add(add(list, 32), shl(5, at_)), lanes, 256)
         }
     }
 
@@ -230,23 +285,25 @@ library SumsMath {
     }
 
     function _check(Sums memory sums, Rule memory rule, uint256 y) private pure returns (bool) {
-        if (sums.nan || (sums.plus && sums.minus)) return Fp32.isNan(y);
+        (bool plus, bool minus, bool nanAllowed) = (sums.plus != 0, sums.minus != 0, sums.nanAllowed != 0);
+        if (sums.nan != 0 || (plus && minus)) return Fp32.isNan(y);
         Wide memory positive = WideMath.fromLanes(sums.lanes);
         Wide memory negative = WideMath.fromLanes(sums.lanes + 128);
-        bool infinite = sums.plus || sums.minus;
+        bool infinite = plus || minus;
         if (Fp32.isFinite(y)) return !infinite && _finite(rule, positive, negative, y);
         if (Fp32.isNan(y)) {
-            if (rule.wide) return sums.nanAllowed;
-            return sums.nanAllowed || sums.rounded.nan
-                || ((sums.plus || sums.rounded.plus || _overflows(rule, positive))
-                    && (sums.minus || sums.rounded.minus || _overflows(rule, negative)));
+            if (rule.wide) return nanAllowed;
+            Rounded memory rounded = sums.rounded;
+            return nanAllowed || rounded.nan != 0
+                || ((plus || rounded.plus != 0 || _overflows(rule, positive))
+                    && (minus || rounded.minus != 0 || _overflows(rule, negative)));
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         bool up = y == Fp32.INFINITY;
-        if (infinite) return up ? sums.plus : sums.minus;
+        if (infinite) return up ? plus : minus;
         // Under `wide` nothing overflows before the last rounding.
         if (rule.wide) return _finite(rule, positive, negative, y);
-        return (up ? sums.rounded.plus : sums.rounded.minus) || _overflows(rule, up ? positive : negative);
+        return (up ? sums.rounded.plus : sums.rounded.minus) != 0 || _overflows(rule, up ? positive : negative);
     }
 
     /// @dev `|ŷ·divisor − S|·(1/u − k) ≤ k·A + j·η/u`, or under `wide` half of ŷ's cell times (1/u − k) in the place of the last.
@@ -307,9 +364,9 @@ library SumsMath {
             }
             return;
         }
-        if (Fp32.isNan(a) || Fp32.isNan(b) || Fp32.isZero(a) || Fp32.isZero(b)) sums.nan = true;
-        else if (negative == 0) sums.plus = true;
-        else sums.minus = true;
+        if (Fp32.isNan(a) || Fp32.isNan(b) || Fp32.isZero(a) || Fp32.isZero(b)) ++sums.nan;
+        else if (negative == 0) ++sums.plus;
+        else ++sums.minus;
     }
 
     function _add(Sums memory sums, uint256 negative, uint256 significand, uint256 exponent) private pure {

@@ -354,14 +354,14 @@ fn longer_descriptors_cost_what_the_page_says() {
     };
     let (point, byte, sibling) = (row("point"), row("a byte of descriptor more"), row("a sibling more"));
     let clocks = Clocks {
-        clock: 120,
+        clock: 150,
         extension: 10,
         max_turns: 9,
     };
     let mut network = chain::Chain::deployed("Judge", clocks);
     network.join();
     // The page's own.
-    let toy = model::Model::new(64, 33, 128).descriptors[9].len() as u64;
+    let toy = model::Model::new(64, 33, 128, 2).descriptors[9].len() as u64;
     assert!(
         page.contains(&format!("there of {toy} bytes, and by its siblings, there 7.")),
         "{toy}"

@@ -18,6 +18,8 @@ use crate::wide::Wide;
 
 /// −log2 of what truncating one term of a fused sum, or its result, may cost.
 pub(super) const PRECISION: u32 = 23;
+/// A lane of words: 2^20 products below 2^48, weighed at most 1 + 2^10 and shifted by at most 127.
+pub(super) const LANE_BITS: usize = 206;
 /// Products in a fused sum, at least.
 const GROUP: u64 = 4;
 /// Roundings to the floor, for each product and addend: of the term, of the result that it meets, of both sums.
@@ -35,11 +37,11 @@ pub(super) struct Rounded {
     /// log2 of ω in units of 2^-300.
     floor: u32,
     /// R and L in lanes, as those of [`super::contraction::Sums`].
-    lanes: [[u128; 16]; 2],
-    /// A term may be +∞, −∞ because a factor is rounded to infinity.
-    pub(super) infinite: [bool; 2],
-    /// A term, or padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
-    pub(super) nan: bool,
+    pub(super) lanes: [[u128; 16]; 2],
+    /// How many terms may be +∞, −∞ because a factor is rounded to infinity.
+    pub(super) infinite: [u64; 2],
+    /// How many terms, or factors at padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
+    pub(super) nan: u64,
 }
 
 impl Rounded {
@@ -56,8 +58,8 @@ impl Rounded {
             overflow,
             floor,
             lanes: [[0; 16]; 2],
-            infinite: [false; 2],
-            nan: false,
+            infinite: [0; 2],
+            nan: 0,
         }
     }
 
@@ -66,8 +68,8 @@ impl Rounded {
         let (x, y) = (a & !fp32::SIGN, b & !fp32::SIGN);
         let small = x < self.least || y < self.least;
         if x >= self.overflow || y >= self.overflow {
-            self.infinite[((a ^ b) >> 31) as usize] |= x != 0 && y != 0;
-            self.nan |= small;
+            self.infinite[((a ^ b) >> 31) as usize] += u64::from(x != 0 && y != 0);
+            self.nan += u64::from(small);
             if !fp32::is_finite(x) || !fp32::is_finite(y) {
                 return;
             }
@@ -82,7 +84,7 @@ impl Rounded {
     /// Takes in a factor whose partner is out of bounds, where an engine may put 0.
     pub(super) fn unpaired(&mut self, x: u32) {
         let x = x & !fp32::SIGN;
-        self.nan |= x >= self.overflow;
+        self.nan += u64::from(x >= self.overflow);
         if fp32::is_finite(x) {
             self.align(x, 0);
         }
