@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! - `tensors`: inputs from files, outputs to files.
-//! - `model`: `model inspect`, `model publish`.
+//! - `model`: `model inspect`, `model publish`; `slack`: `model slack`.
 //! - `audit`: values of any engine, judged.
 //! - `run`: a model on libtorch through its plan, no network.
 //! - `request`, `status`: a request on chain; `withdraw`: what the market owes.
@@ -23,6 +23,7 @@ mod profile;
 mod quote;
 mod request;
 mod run;
+mod slack;
 mod status;
 mod tensors;
 mod withdraw;

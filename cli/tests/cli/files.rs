@@ -11,6 +11,7 @@ fn every_help_documents_the_exit_status() {
         &["model", "--help"],
         &["model", "inspect", "--help"],
         &["model", "publish", "--help"],
+        &["model", "slack", "--help"],
         &["run", "--help"],
         &["audit", "--help"],
         &["request", "--help"],
@@ -205,4 +206,77 @@ fn inspection_quotes_disputes() {
     );
     assert!(page.contains("any dispute 225 s at most"), "{page}");
     assert!(inspect(&["--max-turns", "4"]).contains("it refuses requests for this model"));
+}
+
+/// The slack of each profile, in words and as JSON, and the margin rule.
+#[test]
+fn slack_is_told_for_each_profile() {
+    let ask = [
+        "model",
+        "slack",
+        "digits_vit/model.onnx",
+        "--input",
+        "digits_vit/inputs/digit_0_label_7.npy",
+    ];
+    let run = output(&ask);
+    let said = text(&run.stdout);
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
+    for words in [
+        "all 10 elements",
+        "fast ",
+        "blocked:256 ",
+        "wide ",
+        "the greatest is at place 7",
+        "is certain to first order",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let json = output(&[&ask[..], &["--profile", "fast", "wide", "--json", "--output", "logits"]].concat());
+    assert_eq!(json.status.code(), Some(2), "one name a flag");
+    let json = output(
+        &[
+            &ask[..],
+            &["--profile", "fast", "--profile", "wide", "--json", "--output", "logits"],
+        ]
+        .concat(),
+    );
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["profiles"], serde_json::json!(["fast", "wide"]));
+    let logits = &json["outputs"][0];
+    assert_eq!(logits["elements"].as_array().unwrap().len(), 10);
+    let slack = |profile: &str| logits["elements"][7]["profiles"][profile]["slack"].as_f64().unwrap();
+    assert!(slack("wide") > 0.0 && slack("fast") > 20.0 * slack("wide"));
+    assert_eq!(logits["margins"][0]["greatest"], 7);
+    let nearest = &logits["margins"][0]["profiles"]["fast"];
+    assert_eq!(nearest["certain"], true);
+    assert!(nearest["nearest"]["margin"].as_f64() > nearest["nearest"]["slack"].as_f64());
+
+    let cosine = text(&output(&[&ask[..], &["--functional", "cosine"]].concat()).stdout);
+    assert!(
+        cosine.contains("no particular direction") && cosine.contains("with any at most"),
+        "{cosine}"
+    );
+    let sampled = text(&output(&[&ask[..], &["--samples", "3"]].concat()).stdout);
+    assert!(
+        sampled.contains("of 10 elements: the greatest and some")
+            && sampled.contains("(the nearest 3 of 9 asked about)"),
+        "{sampled}"
+    );
+}
+
+#[test]
+fn slack_that_cannot_be_told_is_refused_with_the_reason() {
+    let input = "digits_vit/inputs/digit_0_label_7.npy";
+    let error = |more: &[&str]| {
+        let ask = ["model", "slack", "digits_vit/model.onnx", "--input"];
+        let failed = output(&[&ask[..], more].concat());
+        assert_ne!(failed.status.code(), Some(0));
+        text(&failed.stderr)
+    };
+    assert!(error(&[input, "--output", "nothing"]).contains("has no output \"nothing\", it has logits"));
+    assert!(error(&[input, "--against", input]).contains("--against goes with --functional cosine"));
+    assert!(error(&[input, "--functional", "cosine", "--against", input]).contains("another length"));
+    assert!(error(&["digits_vit/inputs/labels.npy"]).contains("input 0"));
+    assert!(error(&[input, "--profile", "narrow"]).contains("none of `fast`"));
+    assert!(error(&[input, "--samples", "0"]).contains("no number from 1 on"));
 }
