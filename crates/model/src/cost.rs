@@ -3,6 +3,7 @@
 use touchstone_protocol::{
     descriptor::{Code, Descriptor, Place},
     merkle,
+    model::{Kind, Profile},
     tensor::chunk_count,
 };
 
@@ -110,7 +111,8 @@ pub(crate) fn cost(plan: &Plan, d: &Descriptor, length: usize) -> Cost {
     let hashes = hashes + depth(plan.operators.len() as u64);
     let witness_bytes = 14 + length as u64 + lists + 32 * hashes + CHUNK_BYTES * chunks;
     let openings = d.operands.len() as u64 + 1;
-    let walked = run_gas(d).saturating_add(term_gas(d.code).saturating_mul(d.terms()));
+    let term = term_gas(d.code) + rounding_gas(plan.profile, d.code);
+    let walked = run_gas(d).saturating_add(term.saturating_mul(d.terms()));
     let computed = (50_000 + 15_000 * openings + 16 * witness_bytes).saturating_add(walked);
     let verdict_gas = computed.max(TRANSACTION_GAS + CALLDATA_FLOOR * (CALL_BYTES + witness_bytes));
     Cost {
@@ -136,8 +138,18 @@ const fn term_gas(code: Code) -> u64 {
         Code::Softmax => 2_450,
         Code::LayerNorm => 870,
         Code::Erf | Code::Gelu | Code::GeluTanh | Code::Tanh | Code::Sigmoid | Code::Exp => 15_000,
-        Code::Log | Code::Softplus | Code::Sin | Code::Cos | Code::Pow => 60_000,
+        Code::Log | Code::Softplus | Code::Sin | Code::Cos | Code::Pow => 15_000,
         _ => 10_000,
+    }
+}
+
+/// Gas that a term of a contraction costs more where its factors may be rounded: each product is added up twice.
+pub(crate) const ROUNDING_GAS: u64 = 550;
+
+fn rounding_gas(profile: u64, code: Code) -> u64 {
+    match Profile::decode(profile).map(|profile| profile.kind) {
+        Ok(Kind::Tensor(_)) if code == Code::Contract => ROUNDING_GAS,
+        _ => 0,
     }
 }
 
