@@ -259,6 +259,8 @@ enum Terms {
     Tiny,
     Huge,
     Zeros,
+    /// Around the least normal numbers of formats that factors are rounded to, and around what those round to infinity.
+    Formats,
 }
 
 fn terms(stream: &mut Stream, kind: Terms, count: u32) -> Vec<u32> {
@@ -277,6 +279,26 @@ fn terms(stream: &mut Stream, kind: Terms, count: u32) -> Vec<u32> {
             Terms::Tiny => (stream.word() as u32) & 0x83ff_ffff,
             Terms::Huge => ((stream.word() as u32) & 0x80ff_ffff) | 0x7e80_0000,
             Terms::Zeros => (stream.word() as u32) & 0x8000_0000,
+            Terms::Formats => {
+                let near = stream.pick(&[
+                    0,
+                    1,
+                    0x0080_0000,
+                    0x3880_0000,
+                    0x3880_0000,
+                    ONE,
+                    0x477f_f000,
+                    0x7f7f_8000,
+                    0x7f7f_f000,
+                ]);
+                let sign = (stream.word() as u32) & 0x8000_0000;
+                match stream.below(8) {
+                    0 => stream.pattern(),
+                    1 | 2 => near.saturating_sub(1 + stream.below(2) as u32) | sign,
+                    3 | 4 => (near + stream.below(2) as u32) | sign,
+                    _ => stream.number(),
+                }
+            }
         })
         .collect()
 }
@@ -520,6 +542,16 @@ fn convolution(stream: &mut Stream, first: Terms, second: Terms) -> Case {
         }
     }
     case
+}
+
+/// Contractions under tensor cores' profiles, padded or not, at the ends of formats.
+pub fn rounded_factors(stream: &mut Stream) -> Case {
+    loop {
+        let case = convolution(stream, Terms::Formats, Terms::Formats);
+        if case.profile >> 56 == 3 {
+            return case;
+        }
+    }
 }
 
 /// Sums, means, maxima and positions of maxima over windows and rows.
