@@ -44,7 +44,7 @@ pub fn devnet_parameters() -> IMarket::Parameters {
         deadlineSeconds: 60,
         limitSeconds: 600,
         clockSeconds: 60,
-        extensionSeconds: 5,
+        extensionSeconds: 4,
         maxTurns: 10,
         workerShare: 9_000,
         posterShare: 500,

@@ -1,4 +1,4 @@
-//! What a worker signs: EIP-712 digests of claims and layer answers (PROTOCOL.md section 4).
+//! What a worker signs: EIP-712 digests of claims, layer answers and parts of sums (PROTOCOL.md section 4).
 
 use alloy_primitives::{Address, U256};
 
@@ -96,6 +96,23 @@ impl LayerAnswer {
     pub fn digest(&self, domain: &Domain) -> B256 {
         let kind = hash("Layer(bytes32 claim,uint256 layer,bytes32 root)");
         domain.digest(&[kind, self.claim, word(self.layer.into()), self.root])
+    }
+}
+
+/// A worker's answer with the sums of the parts of a long operator's node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartsAnswer {
+    /// Digest of the state that is answered, which names dispute, operator, element and node.
+    pub state: B256,
+    /// [`crate::parts::node_word`] of header and parts.
+    pub node: B256,
+}
+
+impl PartsAnswer {
+    /// EIP-712 digest, signed by the worker's node key.
+    pub fn digest(&self, domain: &Domain) -> B256 {
+        let kind = hash("Parts(bytes32 state,bytes32 node)");
+        domain.digest(&[kind, self.state, self.node])
     }
 }
 
@@ -217,6 +234,21 @@ mod tests {
                 claim: c.digest(&domain),
                 layer: 1,
                 root: hash("r"),
+            }
+            .digest(&domain),
+            PartsAnswer {
+                state: hash("s"),
+                node: hash("r"),
+            }
+            .digest(&domain),
+            PartsAnswer {
+                state: B256::ZERO,
+                node: hash("r"),
+            }
+            .digest(&domain),
+            PartsAnswer {
+                state: hash("s"),
+                node: B256::ZERO,
             }
             .digest(&domain),
         ];

@@ -17,8 +17,11 @@
 
 use std::cmp::Ordering;
 
+use alloy_primitives::U256;
+
 use crate::check::Check;
 use crate::fp32;
+use crate::parts::{pack, unpack};
 use crate::profile::{Numerics, Profile};
 use crate::wide::Wide;
 
@@ -29,6 +32,11 @@ const OVERFLOW: (u128, u32) = ((1 << 25) - 1, 403);
 /// The same as [`fp32::parts`] gives a number: `significand · 2^(exponent − 150)`.
 const OVERFLOW_PARTS: (u32, u32) = (253, (1 << 25) - 1);
 
+/// Words that the positive terms' sums are, and the negative ones'.
+const WORD_LANES: usize = 4;
+/// 2^24 products below 2^48, shifted by at most 127.
+const LANE_BITS: usize = 199;
+
 /// Exact sums of the terms of one element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sums {
@@ -37,12 +45,12 @@ pub struct Sums {
     terms: u64,
     /// Lane `i` counts units of 2^(32·i−300): first the positive terms', then the negative terms'.
     lanes: [[u128; 16]; 2],
-    /// A term is +∞, −∞.
-    infinite: [bool; 2],
-    /// A term is NaN, so every engine's result is.
-    nan: bool,
-    /// A term that is not in bounds would be NaN if it were multiplied by the zero that stands there.
-    nan_allowed: bool,
+    /// How many terms are +∞, −∞.
+    infinite: [u64; 2],
+    /// How many are NaN; of one every engine's result is.
+    nan: u64,
+    /// How many terms that are not in bounds would be NaN if they were multiplied by the zero that stands there.
+    nan_allowed: u64,
 }
 
 impl Default for Sums {
@@ -52,7 +60,7 @@ impl Default for Sums {
 }
 
 impl Sums {
-    /// No terms yet, under `fast`. At most 2^20 may follow.
+    /// No terms yet, under `fast`. At most 2^24 may follow.
     pub const fn new() -> Self {
         Self::under(Profile::FAST.encode(), 0)
     }
@@ -63,9 +71,9 @@ impl Sums {
             numerics: Numerics::of(profile),
             terms,
             lanes: [[0; 16]; 2],
-            infinite: [false; 2],
-            nan: false,
-            nan_allowed: false,
+            infinite: [0; 2],
+            nan: 0,
+            nan_allowed: 0,
         }
     }
 
@@ -74,8 +82,11 @@ impl Sums {
     pub fn product(&mut self, a: u32, b: u32) {
         let negative = ((a ^ b) >> 31) as usize;
         if !fp32::is_finite(a) || !fp32::is_finite(b) {
-            self.nan |= fp32::is_nan(a) || fp32::is_nan(b) || fp32::is_zero(a) || fp32::is_zero(b);
-            self.infinite[negative] = true;
+            if fp32::is_nan(a) || fp32::is_nan(b) || fp32::is_zero(a) || fp32::is_zero(b) {
+                self.nan += 1;
+            } else {
+                self.infinite[negative] += 1;
+            }
             return;
         }
         let (ea, ma) = fp32::parts(a);
@@ -90,8 +101,11 @@ impl Sums {
     pub fn value(&mut self, x: u32) {
         let negative = (x >> 31) as usize;
         if !fp32::is_finite(x) {
-            self.nan |= fp32::is_nan(x);
-            self.infinite[negative] = true;
+            if fp32::is_nan(x) {
+                self.nan += 1;
+            } else {
+                self.infinite[negative] += 1;
+            }
             return;
         }
         let (exponent, significand) = fp32::parts(x);
@@ -103,7 +117,7 @@ impl Sums {
     /// finite.
     #[inline]
     pub fn unpaired(&mut self, x: u32) {
-        self.nan_allowed |= !fp32::is_finite(x);
+        self.nan_allowed += u64::from(!fp32::is_finite(x));
     }
 
     /// Holds `y` against the sums of `products` products and `values` numbers: a term passes at most `products + values` operations,
@@ -131,6 +145,61 @@ impl Sums {
         self.check(&self.rule(additions + 2, additions, divisor, divisor), y)
     }
 
+    /// How many words the sums of a part are, under a profile that is known: see [`Sums::words`].
+    pub(crate) const fn word_count(_profile: u64) -> usize {
+        2 * WORD_LANES + 1
+    }
+
+    /// The sums as words that add up from part to part: four of the positive terms, spaced 128 bits, four of the negative, then the
+    /// counts of terms in bounds (`counted`), NaN, +∞, −∞ and unpaired, 32 bits each from the lowest.
+    pub(crate) fn words(&self, counted: u64) -> Vec<U256> {
+        let lane = |lanes: &[u128]| {
+            (lanes.iter().rev()).fold(U256::ZERO, |word, lane| {
+                (word << 32usize).wrapping_add(U256::from(*lane))
+            })
+        };
+        let mut words: Vec<U256> = self
+            .lanes
+            .iter()
+            .flat_map(|sign| sign.chunks_exact(4).map(lane))
+            .collect();
+        let [plus, minus] = self.infinite;
+        words.push(pack(&[counted, self.nan, plus, minus, self.nan_allowed]));
+        words
+    }
+
+    /// The sums that `words` are, with the count of terms in bounds; `None` where no `terms` terms have such sums.
+    pub(crate) fn from_words(profile: u64, terms: u64, words: &[U256]) -> Option<(Self, u64)> {
+        let (counts, lanes) = words.split_last()?;
+        if words.len() != Self::word_count(profile) || lanes.iter().any(|lane| lane.bit_len() > LANE_BITS) {
+            return None;
+        }
+        let [counted, nan, plus, minus, nan_allowed] = unpack(*counts)?;
+        if [counted, nan, plus, minus, nan_allowed]
+            .iter()
+            .any(|count| *count > terms)
+        {
+            return None;
+        }
+        let mut sums = Self::under(profile, terms);
+        for (lanes, words) in sums.lanes.iter_mut().zip(lanes.chunks_exact(WORD_LANES)) {
+            for (lanes, word) in lanes.chunks_exact_mut(4).zip(words) {
+                for (place, lane) in lanes.iter_mut().enumerate() {
+                    let rest: U256 = *word >> (32 * place);
+                    let [low, high, ..] = rest.into_limbs();
+                    // The highest takes all that is left, less than 2^104.
+                    *lane = if place == 3 {
+                        u128::from(low) | u128::from(high) << 64
+                    } else {
+                        u128::from(low as u32)
+                    };
+                }
+            }
+        }
+        (sums.infinite, sums.nan, sums.nan_allowed) = ([plus, minus], nan, nan_allowed);
+        Some((sums, counted))
+    }
+
     /// The most additions that one of `terms` numbers in bounds passes.
     fn additions(&self, terms: u64) -> u64 {
         self.numerics.way(terms, self.terms).saturating_sub(1)
@@ -148,8 +217,9 @@ impl Sums {
     }
 
     fn check(&self, rule: &Rule, y: u32) -> Check {
-        let [plus, minus] = self.infinite;
-        if self.nan || (plus && minus) {
+        let [plus, minus] = self.infinite.map(|terms| terms != 0);
+        let nan_allowed = self.nan_allowed != 0;
+        if self.nan != 0 || (plus && minus) {
             return Check::exact(fp32::is_nan(y));
         }
         let positive = Wide::from_lanes(&self.lanes[0]);
@@ -165,7 +235,7 @@ impl Sums {
         if rule.wide {
             // Nothing overflows before the last rounding: a NaN is an operand's, and infinite terms have the last word.
             return match (fp32::is_nan(y), y == fp32::INFINITY) {
-                (true, _) => Check::exact(self.nan_allowed),
+                (true, _) => Check::exact(nan_allowed),
                 (_, up) if infinite => Check::exact(if up { plus } else { minus }),
                 _ => rule.check_finite(&positive, &negative, y),
             };
@@ -173,14 +243,14 @@ impl Sums {
         let plus = plus || rule.overflows(&positive);
         let minus = minus || rule.overflows(&negative);
         if fp32::is_nan(y) {
-            return Check::exact((plus && minus) || self.nan_allowed);
+            return Check::exact((plus && minus) || nan_allowed);
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         Check::exact(match (y == fp32::INFINITY, infinite) {
             (true, false) => plus,
             (false, false) => minus,
-            (true, true) => self.infinite[0],
-            (false, true) => self.infinite[1],
+            (true, true) => self.infinite[0] != 0,
+            (false, true) => self.infinite[1] != 0,
         })
     }
 }
