@@ -201,7 +201,8 @@ interface IDisputes {
     /// the operator's code has.
     /// @param witness opens the element without its terms.
     /// @param free what the worker chooses, see `IPartJudge`.
-    /// @param signature 65 bytes by the claim's node key over `Parts(state, H(header ‖ parts))`.
+    /// @param signature 65 bytes by the claim's node key over `Parts(claim, operator, element, depth, index, H(header ‖ parts))`,
+    /// depth and index being those of the node whose parts are given.
     function total(
         bytes32 dispute,
         bytes32 state,
@@ -251,5 +252,12 @@ interface IDisputes {
     /// @notice What the worker's node key signs for `answerLayer`.
     function layerDigest(bytes32 claim, uint32 layer, bytes32 root) external view returns (bytes32);
     /// @notice What the worker's node key signs for `total` and `split`.
-    function partsDigest(bytes32 state, bytes32 node) external view returns (bytes32);
+    function partsDigest(
+        bytes32 claim,
+        uint32 operator_,
+        uint64 element,
+        uint8 depth,
+        uint32 index,
+        bytes32 node
+    ) external view returns (bytes32);
 }

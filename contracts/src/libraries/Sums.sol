@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Fp32} from "./Fp32.sol";
+import {Parts} from "./Parts.sol";
 import {Profile} from "./Profile.sol";
 import {Wide, WideMath} from "./Wide.sol";
 
@@ -9,13 +10,13 @@ import {Wide, WideMath} from "./Wide.sol";
 struct Sums {
     /// Memory address of eight words: lane `i` of the positive terms counts units of 2^(128·i − 300), then those of the negative.
     uint256 lanes;
-    /// A term is +∞, −∞.
-    bool plus;
-    bool minus;
-    /// A term is NaN, so every engine's result is.
-    bool nan;
-    /// A factor that is not finite may have been multiplied by a padding zero.
-    bool nanAllowed;
+    /// How many terms are +∞, −∞.
+    uint256 plus;
+    uint256 minus;
+    /// How many are NaN; of one every engine's result is.
+    uint256 nan;
+    /// How many factors that are not finite may have been multiplied by a padding zero.
+    uint256 nanAllowed;
 }
 
 /// @title Exact sums, and the error that any order of summation can make
@@ -97,9 +98,9 @@ library SumsMath {
             }
             return;
         }
-        if (Fp32.isNan(x)) sums.nan = true;
-        else if (x >> 31 == 0) sums.plus = true;
-        else sums.minus = true;
+        if (Fp32.isNan(x)) ++sums.nan;
+        else if (x >> 31 == 0) ++sums.plus;
+        else ++sums.minus;
     }
 
     /// @notice Adds fp32 numbers.
@@ -129,6 +130,45 @@ library SumsMath {
         for (uint256 i = 0; i < list.length; ++i) {
             value(sums, list[i]);
         }
+    }
+
+    /// @dev Words of lanes, and most bits of one: 2^24 products below 2^48, shifted by at most 127.
+    uint256 private constant LANES = 8;
+    uint256 private constant LANE_BITS = 199;
+
+    /// @notice The sums as words that add up from part to part: the lanes, then the counts of terms in bounds (`counted`), NaN, +∞, −∞
+    /// and unpaired.
+    function words(Sums memory sums, uint256 counted) internal pure returns (uint256[] memory list) {
+        list = new uint256[](LANES + 1);
+        uint256 lanes = sums.lanes;
+        assembly ("memory-safe") {
+            mcopy(add(list, 32), lanes, 256)
+        }
+        list[LANES] = Parts.pack(counted, sums.nan, sums.plus, sums.minus, sums.nanAllowed);
+    }
+
+    /// @notice The sums that words are, with the count of terms in bounds; `known` is false where no `terms` terms have such sums.
+    function fromWords(uint256[] memory list, uint256 terms)
+        internal
+        pure
+        returns (bool known, Sums memory sums, uint256 counted)
+    {
+        if (list.length != LANES + 1) return (false, sums, 0);
+        uint256 counts = list[LANES];
+        known = Parts.fits(counts, 5, terms);
+        sums = empty();
+        uint256 lanes = sums.lanes;
+        for (uint256 i = 0; i < LANES; ++i) {
+            if (list[i] >> LANE_BITS != 0) known = false;
+        }
+        assembly ("memory-safe") {
+            mcopy(lanes, add(list, 32), 256)
+        }
+        counted = Parts.field(counts, 0);
+        sums.nan = Parts.field(counts, 1);
+        sums.plus = Parts.field(counts, 2);
+        sums.minus = Parts.field(counts, 3);
+        sums.nanAllowed = Parts.field(counts, 4);
     }
 
     /// @param terms of the operator, in bounds or not.
@@ -189,19 +229,19 @@ library SumsMath {
     }
 
     function _check(Sums memory sums, Rule memory rule, uint256 y) private pure returns (bool) {
-        if (sums.nan || (sums.plus && sums.minus)) return Fp32.isNan(y);
+        (bool plus, bool minus, bool nanAllowed) = (sums.plus != 0, sums.minus != 0, sums.nanAllowed != 0);
+        if (sums.nan != 0 || (plus && minus)) return Fp32.isNan(y);
         Wide memory positive = WideMath.fromLanes(sums.lanes);
         Wide memory negative = WideMath.fromLanes(sums.lanes + 128);
-        bool infinite = sums.plus || sums.minus;
+        bool infinite = plus || minus;
         if (Fp32.isFinite(y)) return !infinite && _finite(rule, positive, negative, y);
         if (Fp32.isNan(y)) {
-            if (rule.wide) return sums.nanAllowed;
-            return sums.nanAllowed
-                || ((sums.plus || _overflows(rule, positive)) && (sums.minus || _overflows(rule, negative)));
+            if (rule.wide) return nanAllowed;
+            return nanAllowed || ((plus || _overflows(rule, positive)) && (minus || _overflows(rule, negative)));
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         bool up = y == Fp32.INFINITY;
-        if (infinite) return up ? sums.plus : sums.minus;
+        if (infinite) return up ? plus : minus;
         // Under `wide` nothing overflows before the last rounding.
         return rule.wide ? _finite(rule, positive, negative, y) : _overflows(rule, up ? positive : negative);
     }
@@ -258,9 +298,9 @@ library SumsMath {
             }
             return;
         }
-        if (Fp32.isNan(a) || Fp32.isNan(b) || Fp32.isZero(a) || Fp32.isZero(b)) sums.nan = true;
-        else if (negative == 0) sums.plus = true;
-        else sums.minus = true;
+        if (Fp32.isNan(a) || Fp32.isNan(b) || Fp32.isZero(a) || Fp32.isZero(b)) ++sums.nan;
+        else if (negative == 0) ++sums.plus;
+        else ++sums.minus;
     }
 
     function _add(Sums memory sums, uint256 negative, uint256 significand, uint256 exponent) private pure {

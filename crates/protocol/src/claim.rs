@@ -99,11 +99,20 @@ impl LayerAnswer {
     }
 }
 
-/// A worker's answer with the sums of the parts of a long operator's node.
+/// A worker's answer with the sums of the parts of a long operator's node. It names the node's place in the claim, not a dispute: what is
+/// true of it is so in every dispute, and who signs it needs to know no chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartsAnswer {
-    /// Digest of the state that is answered, which names dispute, operator, element and node.
-    pub state: B256,
+    /// Digest of the claim.
+    pub claim: B256,
+    /// The operator.
+    pub operator: u32,
+    /// Its element.
+    pub element: u64,
+    /// Levels below the node whose parts are given: for the totals [`crate::parts::depth`].
+    pub depth: u32,
+    /// The node's place on its level: for the totals 0.
+    pub index: u32,
     /// [`crate::parts::node_word`] of header and parts.
     pub node: B256,
 }
@@ -111,8 +120,17 @@ pub struct PartsAnswer {
 impl PartsAnswer {
     /// EIP-712 digest, signed by the worker's node key.
     pub fn digest(&self, domain: &Domain) -> B256 {
-        let kind = hash("Parts(bytes32 state,bytes32 node)");
-        domain.digest(&[kind, self.state, self.node])
+        let kind =
+            hash("Parts(bytes32 claim,uint256 operator,uint256 element,uint256 depth,uint256 index,bytes32 node)");
+        domain.digest(&[
+            kind,
+            self.claim,
+            word(self.operator.into()),
+            word(self.element),
+            word(self.depth.into()),
+            word(self.index.into()),
+            self.node,
+        ])
     }
 }
 
@@ -236,22 +254,36 @@ mod tests {
                 root: hash("r"),
             }
             .digest(&domain),
-            PartsAnswer {
-                state: hash("s"),
-                node: hash("r"),
-            }
-            .digest(&domain),
-            PartsAnswer {
-                state: B256::ZERO,
-                node: hash("r"),
-            }
-            .digest(&domain),
-            PartsAnswer {
-                state: hash("s"),
-                node: B256::ZERO,
-            }
-            .digest(&domain),
         ];
+        let parts = PartsAnswer {
+            claim: c.digest(&domain),
+            operator: 1,
+            element: 2,
+            depth: 3,
+            index: 4,
+            node: hash("n"),
+        };
+        let digests: Vec<B256> = digests
+            .into_iter()
+            .chain(
+                [
+                    parts,
+                    PartsAnswer {
+                        claim: B256::ZERO,
+                        ..parts
+                    },
+                    PartsAnswer { operator: 0, ..parts },
+                    PartsAnswer { element: 0, ..parts },
+                    PartsAnswer { depth: 0, ..parts },
+                    PartsAnswer { index: 0, ..parts },
+                    PartsAnswer {
+                        node: B256::ZERO,
+                        ..parts
+                    },
+                ]
+                .map(|answer| answer.digest(&domain)),
+            )
+            .collect();
         for (i, digest) in digests.iter().enumerate() {
             assert!(!digests[i + 1..].contains(digest), "{i}");
         }

@@ -1,4 +1,4 @@
-//! Sums of an element's terms, and totals held against its envelope. Mirrors `contracts/src/leaf/Parts.sol`.
+//! Sums of an element's terms, and totals held against its envelope. Mirrors `contracts/src/PartJudge.sol`.
 
 use std::ops::Range;
 

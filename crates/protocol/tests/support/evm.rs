@@ -19,6 +19,7 @@ const GAS: u64 = 1 << 24;
 pub struct Chain {
     evm: Evm,
     judge: Address,
+    parts: Address,
     selector: [u8; 4],
 }
 
@@ -36,14 +37,17 @@ impl Chain {
         let mut chain = Self {
             evm: context.build_mainnet(),
             judge: Address::ZERO,
+            parts: Address::ZERO,
             selector: selector(),
         };
-        chain.judge = chain.deploy("Judge");
+        chain.parts = chain.deploy("PartJudge", &[]);
+        let parts = chain.parts.into_word();
+        chain.judge = chain.deploy("Judge", parts.as_slice());
         chain
     }
 
-    /// Deploys a contract of `contracts/artifacts`.
-    pub fn deploy(&mut self, name: &str) -> Address {
+    /// Deploys a contract of `contracts/artifacts` with ABI-encoded constructor arguments.
+    pub fn deploy(&mut self, name: &str, arguments: &[u8]) -> Address {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../contracts/artifacts/{name}.json"));
         let text = std::fs::read_to_string(&path).expect("artifact");
         let artifact: serde_json::Value = serde_json::from_str(&text).expect("artifact is JSON");
@@ -52,6 +56,7 @@ impl Chain {
             .expect("bytecode")
             .parse()
             .expect("bytecode is hexadecimal");
+        let code = Bytes::from([&code, arguments].concat());
         let transaction = TxEnv::builder()
             .gas_limit(GAS)
             .kind(TxKind::Create)
