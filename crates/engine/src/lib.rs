@@ -9,6 +9,7 @@
 //! - [`reference`]: the reference engine, plain Rust, fp64 inside
 //! - [`torch`]: the libtorch engine and its self-test
 //! - [`judge`]: every element of a run or a layer, asked of the judge
+//! - [`long`]: operators that are judged by parts
 //! - [`trace`]: commitments of a run, layers reopened
 //! - `map`, `layout`: index maps and the structure of a plan, for both engines
 
@@ -17,6 +18,7 @@
 pub mod engine;
 pub mod judge;
 mod layout;
+pub mod long;
 mod map;
 pub mod reference;
 pub mod torch;
@@ -25,6 +27,7 @@ pub mod value;
 
 pub use engine::{Engine, EngineError, Keep, LayerValues, Run, ValueSource};
 pub use judge::{Family, Report, judge_layer, judge_run};
+pub use long::Long;
 pub use reference::Reference;
 pub use torch::{Device, Options, Torch};
 pub use trace::{LayerTrace, ModelTrees, Opened, Trace, reopen};
