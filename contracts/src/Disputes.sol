@@ -405,14 +405,12 @@ contract Disputes is IDisputes {
     }
 
     /// @inheritdoc IDisputes
-    function partsDigest(
-        bytes32 claim,
-        uint32 operator_,
-        uint64 element,
-        uint8 depth,
-        uint32 index,
-        bytes32 node
-    ) public view override returns (bytes32) {
+    function partsDigest(bytes32 claim, uint32 operator_, uint64 element, uint8 depth, uint32 index, bytes32 node)
+        public
+        view
+        override
+        returns (bytes32)
+    {
         return ClaimHash.parts(ClaimHash.domain(address(market)), claim, operator_, element, depth, index, node);
     }
 

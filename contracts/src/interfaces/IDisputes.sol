@@ -252,12 +252,8 @@ interface IDisputes {
     /// @notice What the worker's node key signs for `answerLayer`.
     function layerDigest(bytes32 claim, uint32 layer, bytes32 root) external view returns (bytes32);
     /// @notice What the worker's node key signs for `total` and `split`.
-    function partsDigest(
-        bytes32 claim,
-        uint32 operator_,
-        uint64 element,
-        uint8 depth,
-        uint32 index,
-        bytes32 node
-    ) external view returns (bytes32);
+    function partsDigest(bytes32 claim, uint32 operator_, uint64 element, uint8 depth, uint32 index, bytes32 node)
+        external
+        view
+        returns (bytes32);
 }

@@ -10,9 +10,8 @@ library ClaimHash {
         "Claim(uint256 request,uint256 attempt,address worker,bytes32 model,bytes32 inputs,bytes32 outputs,bytes32 boundTrace,uint64 profile,address poster,uint64 validUntil)"
     );
     bytes32 private constant LAYER = keccak256("Layer(bytes32 claim,uint256 layer,bytes32 root)");
-    bytes32 private constant PARTS = keccak256(
-        "Parts(bytes32 claim,uint256 operator,uint256 element,uint256 depth,uint256 index,bytes32 node)"
-    );
+    bytes32 private constant PARTS =
+        keccak256("Parts(bytes32 claim,uint256 operator,uint256 element,uint256 depth,uint256 index,bytes32 node)");
     /// @dev Half the order of secp256k1, rounded down: the largest `s` of a canonical signature.
     uint256 private constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
 

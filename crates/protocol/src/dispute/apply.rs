@@ -429,9 +429,9 @@ impl Step<'_> {
     }
 
     fn choice(&self) -> Result<(), Refused> {
-        match self.turn {
-            Side::Challenger => Ok(()),
-            Side::Worker => Err(Refused::WrongPhase(self.state.position.phase)),
+        match self.state.position.phase {
+            Phase::Choosing | Phase::Picking => Ok(()),
+            other => Err(Refused::WrongPhase(other)),
         }
     }
 

@@ -481,7 +481,11 @@ impl Play {
         let step = p.step();
         let height = u32::from(p.depth) - step;
         (0..1u64 << step)
-            .map(|c| tree.node_at(height, (u64::from(p.index) << step) + c).expect("node"))
+            .map(|c| {
+                // Of a long operator's terms there is no such tree.
+                let node = tree.node_at(height, (u64::from(p.index) << step) + c);
+                node.unwrap_or_default()
+            })
             .collect()
     }
 
