@@ -164,7 +164,7 @@ pub enum Stage {
     /// There is none.
     Unopened,
     /// It goes on.
-    Live(Live),
+    Live(Box<Live>),
     /// Another dispute ended the claim.
     Moot,
     /// It has ended.

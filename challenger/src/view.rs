@@ -102,7 +102,7 @@ impl Terms {
                     Phase::Proving => parts::leaf(position.node, &store.select_all_parted(dispute)?),
                     _ => None,
                 };
-                Stage::Live(Live {
+                Stage::Live(Box::new(Live {
                     position,
                     count: d.count,
                     turns: d.turns,
@@ -110,7 +110,7 @@ impl Terms {
                     children,
                     given,
                     compared: None,
-                })
+                }))
             }
         };
         let p = &self.parameters;

@@ -104,7 +104,7 @@ fn position(phase: Phase, tree: &MerkleTree) -> Position {
 }
 
 fn live(position: Position, count: u32) -> Stage {
-    Stage::Live(Live {
+    Stage::Live(Box::new(Live {
         position,
         count,
         turns: 0,
@@ -112,7 +112,7 @@ fn live(position: Position, count: u32) -> Stage {
         children: None,
         given: None,
         compared: None,
-    })
+    }))
 }
 
 fn at(phase: Phase) -> DisputeView {
@@ -481,7 +481,7 @@ fn walk(k: &Knowledge, theirs: &MerkleTree, in_layer: bool, count: u32) -> (u32,
     }
     let mut children = None;
     for _ in 0..20 {
-        let stage = Stage::Live(Live {
+        let stage = Stage::Live(Box::new(Live {
             position: p,
             count,
             turns: 0,
@@ -489,7 +489,7 @@ fn walk(k: &Knowledge, theirs: &MerkleTree, in_layer: bool, count: u32) -> (u32,
             children: children.clone(),
             given: None,
             compared: None,
-        });
+        }));
         let view = if in_layer { standing(view(stage)) } else { view(stage) };
         match next_move(&view, k, LATER) {
             Some(Action::Ask) => p.phase = Phase::Revealing,

@@ -1,6 +1,10 @@
 //! `touchstone model slack`: how far an undetectable cheat can move what a model gives, and what `publish` and `status` say of it.
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -221,7 +225,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// A vector to compare rows with, as numbers.
-fn vector(path: &PathBuf) -> Result<Vec<f64>> {
+fn vector(path: &Path) -> Result<Vec<f64>> {
     let tensor = tensors::read(path)?;
     let value = Value::new(tensor.dtype, tensor.dims, tensor.bytes)?;
     match value.to_f32() {
