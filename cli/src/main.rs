@@ -8,6 +8,7 @@
 //! - `run`: a model on libtorch through its plan, no network.
 //! - `request`, `status`: a request on chain; `withdraw`: what the market owes.
 //! - `chain`: what the commands that talk to a chain share.
+//! - `quote`: what `model inspect` says about disputes.
 //! - `profile`: names of numerics profiles.
 //! - `output`: what all of them print with.
 
@@ -19,6 +20,7 @@ mod chain;
 mod model;
 mod output;
 mod profile;
+mod quote;
 mod request;
 mod run;
 mod slack;

@@ -16,7 +16,7 @@ use touchstone_protocol::{
     model::{MAX_INLINE_BYTES, ModelHeader, Profile},
 };
 
-use crate::{EXIT_STATUS, chain, output, slack, tensors};
+use crate::{EXIT_STATUS, chain, output, quote, slack, tensors};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -51,7 +51,8 @@ pub(crate) struct Source {
     #[command(flatten)]
     pub(crate) graph: Graph,
     /// Numerics profile: which engines conform, and so how far a result may be moved unseen. `fast`: any order of summation in
-    /// fp32; `blocked:B`: sums in blocks of B terms; `wide`: fp64 inside each operator, the tightest and the slowest
+    /// fp32; `blocked:B`: sums in blocks of B terms; `wide`: fp64 inside each operator, the tightest and the slowest; `tf32`,
+    /// `bf16`, `fp16`: matrix products by tensor cores that read factors of that format, the loosest and the fastest
     #[arg(long, value_name = "PROFILE", default_value = "fast", value_parser = crate::profile::parse)]
     profile: Profile,
 }
@@ -86,6 +87,8 @@ pub(crate) struct Inspect {
     source: Source,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    clocks: quote::Clocks,
     /// Account whose model id to show
     #[arg(long, default_value_t = Address::ZERO)]
     publisher: Address,
@@ -158,9 +161,11 @@ fn inspect(arguments: &Inspect) -> Result<()> {
     let header = plan.header().context("the plan has no model id")?;
     let inspection = plan.inspect();
     let publisher = arguments.publisher;
+    let times = quote::Times::new(&arguments.clocks, &plan, &inspection);
     if arguments.json {
         let mut json = serde_json::to_value(&inspection)?;
         if let Some(object) = json.as_object_mut() {
+            object.insert("times".to_owned(), times.json());
             object.insert("model_id".to_owned(), header.id(publisher).to_string().into());
             object.insert("publisher".to_owned(), publisher.to_string().into());
             object.insert("plan_root".to_owned(), header.plan_root.to_string().into());
@@ -175,6 +180,8 @@ fn inspect(arguments: &Inspect) -> Result<()> {
         Err(reason) => format!("not publishable: {reason}"),
     };
     let mut text = summary(&inspection, &header, publisher, hash(&bytes), &publishable)?;
+    text += &times.text(&inspection)?;
+    text.push('\n');
     operators(&mut text, &inspection)?;
     output::line(text)
 }
@@ -225,7 +232,7 @@ fn summary(
     )?;
     writeln!(
         out,
-        "worst case   witness {} bytes, verdict about {} gas\n",
+        "worst case   witness {} bytes, verdict at most {} gas",
         inspection.worst_witness_bytes, inspection.worst_verdict_gas
     )?;
     Ok(out)

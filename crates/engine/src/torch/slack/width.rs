@@ -186,7 +186,9 @@ fn bounded(d: &Descriptor, x: &Tensor, y: &Tensor, rules: &[Rule]) -> Result<Vec
     let (scale, underflows) = match d.code {
         Code::Gelu => (x.f_mul_scalar(2.0)?, true),
         Code::GeluTanh => (x, true),
-        Code::Exp => (x.f_zeros_like()?, true),
+        Code::Exp | Code::Pow => (x.f_zeros_like()?, true),
+        Code::Log => (x.f_zeros_like()?, false),
+        Code::Sin => (x.f_clamp_max(1.0)?, false),
         _ => (x.f_ones_like()?, false),
     };
     let cell = half_cell(y)?;
