@@ -23,6 +23,7 @@ struct Sums {
 
 /// @title Exact sums, and the error that any order of summation can make
 /// @notice Mirrors `crates/protocol/src/leaf/contraction.rs`, which explains the rule; derivation in `docs/envelopes.md`.
+/// @dev Longer than the house size: sums of products and of numbers share their lanes, clauses and rule.
 library SumsMath {
     /// The least magnitude that rounds to infinity, in units of 2^-300, is this shifted by 403.
     uint256 private constant OVERFLOW = (1 << 25) - 1;

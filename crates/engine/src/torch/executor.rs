@@ -125,6 +125,11 @@ fn configure(options: Options) -> Result<(), EngineError> {
 }
 
 impl Worker {
+    /// Where kernels run.
+    pub(super) fn device(&self) -> tch::Device {
+        self.device
+    }
+
     /// Tries the device out: [`self_test::numerics`].
     pub(super) fn self_test(&mut self) -> Result<Products, EngineError> {
         self.products = self_test::numerics(self.device)?;
