@@ -170,7 +170,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             vec![at.with_context(|| format!("the model has no output {name:?}, it has {}", known.join(", ")))?]
         }
     };
-    let against = arguments.against.as_ref().map(vector).transpose()?;
+    let against = arguments.against.as_deref().map(vector).transpose()?;
     let inputs = tensors::read_inputs(&arguments.inputs)?;
     let device: Device = arguments.device.parse()?;
     let options = Options {
