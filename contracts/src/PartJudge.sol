@@ -92,7 +92,7 @@ contract PartJudge is IPartJudge {
         }
         uint256[] memory row = Reduction.terms(o, w.index, w.bases[0], from, to);
         if (o.code == Rules.SUM || o.code == Rules.MEAN) {
-            Sums memory sums = SumsMath.begin(profile);
+            Sums memory sums = SumsMath.empty();
             SumsMath.values(sums, row);
             return SumsMath.words(sums, row.length);
         }
@@ -123,9 +123,9 @@ contract PartJudge is IPartJudge {
             uint256[2] memory freeAndOwn = [header[0], header[2]];
             return enclosures.totals(o.code, profile, o.terms, freeAndOwn, Witness.once(w, 1), epsilon, words, w.y);
         }
-        Sums memory sums;
+        Sums memory sums = o.code == Rules.CONTRACT ? SumsMath.begin(profile) : SumsMath.empty();
         uint256 counted;
-        (known, sums, counted) = SumsMath.fromWords(words, profile, o.terms);
+        (known, counted) = SumsMath.fromWords(sums, words, o.terms);
         if (known) inside = _sum(w, profile, sums, counted);
     }
 

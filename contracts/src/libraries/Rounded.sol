@@ -20,7 +20,7 @@ struct Rounded {
     /// How many terms may be +∞, −∞ because a factor is rounded to infinity.
     uint256 plus;
     uint256 minus;
-    /// How many terms, or factors at padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
+    /// How many terms, or factors beside padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
     uint256 nan;
 }
 
@@ -29,8 +29,6 @@ struct Rounded {
 library RoundedMath {
     /// @notice −log2 of what truncating one term of a fused sum, or its result, may cost.
     uint256 internal constant PRECISION = 23;
-    /// @notice A lane of 2^20 products below 2^48, weighed at most 1 + 2^10 and shifted by at most 127, has no more bits.
-    uint256 internal constant LANE_BITS = 206;
     /// Products in a fused sum, at least.
     uint256 private constant GROUP = 4;
     /// Roundings to the floor, for each product and addend.
@@ -100,9 +98,7 @@ library RoundedMath {
     /// @notice Takes in a factor whose partner is out of bounds, where an engine may put 0.
     function unpaired(Rounded memory r, uint256 x) internal pure {
         x &= Fp32.MAGNITUDE;
-        unchecked {
-            if (x >= r.overflow) ++r.nan;
-        }
+        if (x >= r.overflow) ++r.nan;
         if (!Fp32.isFinite(x)) return;
         unchecked {
             (uint256 ex, uint256 mx) = Fp32.parts(x < r.least ? r.least : x);
@@ -137,12 +133,10 @@ library RoundedMath {
         uint256 x = a & Fp32.MAGNITUDE;
         uint256 y = b & Fp32.MAGNITUDE;
         if (x < r.overflow && y < r.overflow) return;
-        unchecked {
-            if (x < r.least || y < r.least) ++r.nan;
-            if (x == 0 || y == 0) return;
-            if ((a ^ b) >> 31 == 0) ++r.plus;
-            else ++r.minus;
-        }
+        if (x < r.least || y < r.least) ++r.nan;
+        if (x == 0 || y == 0) return;
+        if ((a ^ b) >> 31 == 0) ++r.plus;
+        else ++r.minus;
     }
 
     function _load(uint256 from) private pure returns (uint256 x) {

@@ -153,57 +153,65 @@ library SumsMath {
         }
     }
 
-    /// @dev Words of lanes, and most bits of one: 2^24 products below 2^48, shifted by at most 127.
+    /// @dev Words of lanes, and most bits of one: 2^24 products below 2^48, shifted by at most 127; of 2^20 weighed by at most 2^10 + 1.
     uint256 private constant LANES = 8;
     uint256 private constant LANE_BITS = 199;
+    uint256 private constant ROUNDED_BITS = 206;
 
-    /// @notice The sums as words that add up from part to part: the lanes, of factors' rounding too where they may be rounded, then the
-    /// counts of terms in bounds (`counted`), NaN, +∞, −∞ and unpaired, and of +∞, −∞ and NaN by rounding.
+    /// @notice The sums as words that add up from part to part: the lanes, then the counts of terms in bounds (`counted`), NaN, +∞, −∞
+    /// and unpaired. Where factors may be rounded, the lanes of `Rounded` and its counts follow.
     function words(Sums memory sums, uint256 counted) internal pure returns (uint256[] memory list) {
+        bool rounded = sums.rounded.rounding != 0;
+        list = new uint256[](rounded ? 2 * LANES + 2 : LANES + 1);
+        _copy(_word(list, 0), sums.lanes);
+        list[LANES] = Parts.pack(counted, sums.nan, sums.plus, sums.minus, sums.nanAllowed);
+        if (!rounded) return list;
         Rounded memory r = sums.rounded;
-        uint256 width = _lanes(r);
-        list = new uint256[](width + 1);
-        _copy(sums.lanes, list, 0);
-        if (width != LANES) _copy(r.lanes, list, LANES);
-        list[width] = Parts.pack(counted, sums.nan, sums.plus, sums.minus, sums.nanAllowed) | r.plus << 160 | r.minus
-            << 192 | r.nan << 224;
+        _copy(_word(list, LANES + 1), r.lanes);
+        list[2 * LANES + 1] = Parts.pack(r.plus, r.minus, r.nan, 0, 0);
     }
 
-    /// @notice The sums that words are, with the count of terms in bounds; `known` is false where no `terms` terms have such sums.
-    function fromWords(uint256[] memory list, uint256 profile, uint256 terms)
+    /// @notice Puts the sums that words are into `sums`, which has begun without terms, with the count of terms in bounds; `known` is false
+    /// where no `terms` terms have such sums.
+    function fromWords(Sums memory sums, uint256[] memory list, uint256 terms)
         internal
         pure
-        returns (bool known, Sums memory sums, uint256 counted)
+        returns (bool known, uint256 counted)
     {
-        sums = begin(profile);
-        Rounded memory r = sums.rounded;
-        uint256 width = _lanes(r);
-        if (list.length != width + 1) return (false, sums, 0);
-        uint256 counts = list[width];
-        known = Parts.fits(counts, width == LANES ? 5 : 8, terms);
-        for (uint256 i = 0; i < width; ++i) {
-            if (list[i] >> (i < LANES ? LANE_BITS : RoundedMath.LANE_BITS) != 0) known = false;
+        bool rounded = sums.rounded.rounding != 0;
+        if (list.length != (rounded ? 2 * LANES + 2 : LANES + 1)) return (false, 0);
+        uint256 counts = list[LANES];
+        known = Parts.fits(counts, 5, terms);
+        for (uint256 i = 0; i < LANES; ++i) {
+            if (list[i] >> LANE_BITS != 0) known = false;
+            if (rounded && list[LANES + 1 + i] >> ROUNDED_BITS != 0) known = false;
         }
-        (uint256 lanes, uint256 roundedLanes) = (sums.lanes, r.lanes);
-        assembly ("memory-safe") {
-            mcopy(lanes, add(list, 32), 256)
-            if iszero(eq(width, LANES)) { mcopy(roundedLanes, add(list, 288), 256) }
-        }
+        _copy(sums.lanes, _word(list, 0));
         counted = Parts.field(counts, 0);
         sums.nan = Parts.field(counts, 1);
         sums.plus = Parts.field(counts, 2);
         sums.minus = Parts.field(counts, 3);
         sums.nanAllowed = Parts.field(counts, 4);
-        (r.plus, r.minus, r.nan) = (Parts.field(counts, 5), Parts.field(counts, 6), Parts.field(counts, 7));
+        if (!rounded) return (known, counted);
+        counts = list[2 * LANES + 1];
+        // A product may have an overflowing factor, and padding too: of each term both factors.
+        if (!Parts.fits(counts, 3, 2 * terms)) known = false;
+        Rounded memory r = sums.rounded;
+        _copy(r.lanes, _word(list, LANES + 1));
+        (r.plus, r.minus, r.nan) = (Parts.field(counts, 0), Parts.field(counts, 1), Parts.field(counts, 2));
     }
 
-    function _lanes(Rounded memory r) private pure returns (uint256) {
-        return r.rounding == 0 ? LANES : 2 * LANES;
-    }
-
-    function _copy(uint256 lanes, uint256[] memory list, uint256 at_) private pure {
+    /// @dev Where a list's word is in memory.
+    function _word(uint256[] memory list, uint256 i) private pure returns (uint256 at_) {
         assembly ("memory-safe") {
-            mcopy(add(add(list, 32), shl(5, at_)), lanes, 256)
+            at_ := add(add(list, 32), shl(5, i))
+        }
+    }
+
+    /// @dev Eight words.
+    function _copy(uint256 to, uint256 from) private pure {
+        assembly ("memory-safe") {
+            mcopy(to, from, 256)
         }
     }
 
@@ -293,10 +301,9 @@ library SumsMath {
         if (Fp32.isFinite(y)) return !infinite && _finite(rule, positive, negative, y);
         if (Fp32.isNan(y)) {
             if (rule.wide) return nanAllowed;
-            Rounded memory rounded = sums.rounded;
-            return nanAllowed || rounded.nan != 0
-                || ((plus || rounded.plus != 0 || _overflows(rule, positive))
-                    && (minus || rounded.minus != 0 || _overflows(rule, negative)));
+            return nanAllowed || sums.rounded.nan != 0
+                || ((plus || sums.rounded.plus != 0 || _overflows(rule, positive))
+                    && (minus || sums.rounded.minus != 0 || _overflows(rule, negative)));
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         bool up = y == Fp32.INFINITY;

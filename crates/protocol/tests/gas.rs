@@ -362,14 +362,14 @@ fn documented(name: &str) -> u64 {
 fn longer_descriptors_cost_what_the_page_says() {
     let [point, byte, sibling] = ["point", "a byte of descriptor more", "a sibling more"].map(documented);
     let clocks = Clocks {
-        clock: 150,
+        clock: 140,
         extension: 10,
         max_turns: 9,
     };
     let mut network = chain::Chain::deployed("Judge", clocks);
     network.join();
     // The page's own.
-    let toy = model::Model::new(64, 33, 128, 2).descriptors[9].len() as u64;
+    let toy = model::Model::new(64, 33, 128, 9).descriptors[9].len() as u64;
     let said = format!("there of {toy} bytes, and by its siblings, there 7.");
     assert!(page().contains(&said), "{toy}");
     let mut measure = |stage: &Stage| {

@@ -171,59 +171,53 @@ impl Sums {
         self.check(&self.rule(additions + 2, additions, divisor, divisor), y)
     }
 
-    /// How many words the sums of a part are, under a profile that is known: see [`Sums::words`].
-    pub(crate) const fn word_count(profile: u64) -> usize {
-        let rounded = Numerics::of(profile).format.is_some();
-        2 * WORD_LANES * if rounded { 2 } else { 1 } + 1
+    /// How many words the sums of a part are, of products or of numbers, under a profile that is known: see [`Sums::words`].
+    pub(crate) const fn word_count(profile: u64, products: bool) -> usize {
+        let lanes = 2 * WORD_LANES + 1;
+        if products && Numerics::of(profile).format.is_some() {
+            2 * lanes
+        } else {
+            lanes
+        }
     }
 
-    /// The sums as words that add up from part to part: four of the positive terms, spaced 128 bits, four of the negative, as many of
-    /// factors' rounding where they may be rounded, then the counts of terms in bounds (`counted`), NaN, +∞, −∞ and unpaired, and of +∞,
-    /// −∞ and NaN by rounding, 32 bits each from the lowest.
-    pub(crate) fn words(&self, counted: u64) -> Vec<U256> {
-        let lane = |lanes: &[u128]| {
-            (lanes.iter().rev()).fold(U256::ZERO, |word, lane| {
-                (word << 32usize).wrapping_add(U256::from(*lane))
-            })
-        };
+    /// The sums as words that add up from part to part: four of the positive terms, spaced 128 bits, four of the negative, then the
+    /// counts of terms in bounds (`counted`), NaN, +∞, −∞ and unpaired, 32 bits each from the lowest. Of products whose factors may be
+    /// rounded, what that asks for follows.
+    pub(crate) fn words(&self, counted: u64, products: bool) -> Vec<U256> {
+        let mut words: Vec<U256> = self.lanes.iter().flat_map(words_of).collect();
         let [plus, minus] = self.infinite;
-        let mut counts = vec![counted, self.nan, plus, minus, self.nan_allowed];
-        let mut lanes = self.lanes.to_vec();
-        if let Some(rounded) = &self.rounded {
-            lanes.extend(rounded.lanes);
-            counts.extend(rounded.infinite);
-            counts.push(rounded.nan);
+        words.push(pack(&[counted, self.nan, plus, minus, self.nan_allowed]));
+        if let Some(rounded) = self.rounded.as_ref().filter(|_| products) {
+            words.extend(rounded.words());
         }
-        let mut words: Vec<U256> = lanes.iter().flat_map(|of| of.chunks_exact(4).map(lane)).collect();
-        words.push(pack(&counts));
         words
     }
 
     /// The sums that `words` are, with the count of terms in bounds; `None` where no `terms` terms have such sums.
-    pub(crate) fn from_words(profile: u64, terms: u64, words: &[U256]) -> Option<(Self, u64)> {
-        let (counts, lanes) = words.split_last()?;
-        if words.len() != Self::word_count(profile) {
+    pub(crate) fn from_words(profile: u64, terms: u64, words: &[U256], products: bool) -> Option<(Self, u64)> {
+        if words.len() != Self::word_count(profile, products) {
             return None;
         }
-        let (own, of_rounding) = lanes.split_at(2 * WORD_LANES);
-        let fit = |lanes: &[U256], bits: usize| lanes.iter().all(|lane| lane.bit_len() <= bits);
-        let [counted, nan, plus, minus, nan_allowed, by_rounding @ ..] = unpack::<8>(*counts)?;
-        let [over, under, nan_by_rounding] = by_rounding;
+        let (lanes, rest) = words.split_at_checked(2 * WORD_LANES)?;
+        let (counts, rest) = rest.split_first()?;
+        if lanes.iter().any(|lane| lane.bit_len() > LANE_BITS) {
+            return None;
+        }
+        let [counted, nan, plus, minus, nan_allowed] = unpack(*counts)?;
+        if [counted, nan, plus, minus, nan_allowed]
+            .iter()
+            .any(|count| *count > terms)
+        {
+            return None;
+        }
         let mut sums = Self::under(profile, terms);
-        let mut counts = vec![counted, nan, plus, minus, nan_allowed];
-        match &mut sums.rounded {
-            Some(rounded) => {
-                counts.extend(by_rounding);
-                rounded.lanes = from_lanes(of_rounding);
-                (rounded.infinite, rounded.nan) = ([over, under], nan_by_rounding);
-            }
-            None if by_rounding != [0; 3] => return None,
-            None => {}
+        for (lanes, words) in sums.lanes.iter_mut().zip(lanes.chunks_exact(WORD_LANES)) {
+            lanes_of(lanes, words);
         }
-        if counts.iter().any(|count| *count > terms) || !fit(own, LANE_BITS) || !fit(of_rounding, rounded::LANE_BITS) {
-            return None;
+        if let Some(rounded) = sums.rounded.as_mut().filter(|_| products) {
+            rounded.take(terms, rest)?;
         }
-        sums.lanes = from_lanes(own);
         (sums.infinite, sums.nan, sums.nan_allowed) = ([plus, minus], nan, nan_allowed);
         Some((sums, counted))
     }
@@ -269,8 +263,11 @@ impl Sums {
                 _ => rule.check_finite(&positive, &negative, y),
             };
         }
-        let [over, under] =
-            (self.rounded.as_ref()).map_or([false; 2], |rounded| rounded.infinite.map(|terms| terms != 0));
+        let [over, under] = self
+            .rounded
+            .as_ref()
+            .map_or([0; 2], |rounded| rounded.infinite)
+            .map(|terms| terms != 0);
         let (plus, minus) = (plus || over, minus || under);
         let plus = plus || rule.overflows(&positive);
         let minus = minus || rule.overflows(&negative);
@@ -288,24 +285,28 @@ impl Sums {
     }
 }
 
-/// Lanes of two kinds from their words, [`WORD_LANES`] each.
-fn from_lanes(words: &[U256]) -> [[u128; 16]; 2] {
-    let mut all = [[0; 16]; 2];
-    for (lanes, words) in all.iter_mut().zip(words.chunks_exact(WORD_LANES)) {
-        for (lanes, word) in lanes.chunks_exact_mut(4).zip(words) {
-            for (place, lane) in lanes.iter_mut().enumerate() {
-                let rest: U256 = *word >> (32 * place);
-                let [low, high, ..] = rest.into_limbs();
-                // The highest takes all that is left, less than 2^110.
-                *lane = if place == 3 {
-                    u128::from(low) | u128::from(high) << 64
-                } else {
-                    u128::from(low as u32)
-                };
-            }
+/// Lanes spaced 32 bits as words spaced 128.
+pub(super) fn words_of(lanes: &[u128; 16]) -> impl Iterator<Item = U256> {
+    lanes.chunks_exact(WORD_LANES).map(|lanes| {
+        (lanes.iter().rev()).fold(U256::ZERO, |word, lane| {
+            (word << 32usize).wrapping_add(U256::from(*lane))
+        })
+    })
+}
+
+/// Lanes that make these words, each below 2^208: the highest of four takes all that the others leave.
+pub(super) fn lanes_of(lanes: &mut [u128; 16], words: &[U256]) {
+    for (lanes, word) in lanes.chunks_exact_mut(WORD_LANES).zip(words) {
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            let rest: U256 = *word >> (32 * place);
+            let [low, high, ..] = rest.into_limbs();
+            *lane = if place + 1 == WORD_LANES {
+                u128::from(low) | u128::from(high) << 64
+            } else {
+                u128::from(low as u32)
+            };
         }
     }
-    all
 }
 
 /// How many roundings there may be.

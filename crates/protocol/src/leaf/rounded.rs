@@ -12,18 +12,23 @@
 //!
 //! A factor that the format rounds to infinity makes infinities possible. `docs/envelopes.md#tf32-bf16-fp16` derives it.
 
+use alloy_primitives::U256;
+
+use super::contraction::{lanes_of, words_of};
 use crate::fp32;
+use crate::parts::{pack, unpack};
 use crate::profile::Format;
 use crate::wide::Wide;
 
 /// −log2 of what truncating one term of a fused sum, or its result, may cost.
 pub(super) const PRECISION: u32 = 23;
-/// A lane of words: 2^20 products below 2^48, weighed at most 1 + 2^10 and shifted by at most 127.
-pub(super) const LANE_BITS: usize = 206;
 /// Products in a fused sum, at least.
 const GROUP: u64 = 4;
 /// Roundings to the floor, for each product and addend: of the term, of the result that it meets, of both sums.
 const FLOORS: u64 = 4;
+
+/// Most bits of a lane's word: 2^20 products below 2^48, weighed by at most 2^10 + 1 and shifted by at most 127.
+const LANE_BITS: usize = 206;
 
 /// The sums that only the factors' rounding asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +42,10 @@ pub(super) struct Rounded {
     /// log2 of ω in units of 2^-300.
     floor: u32,
     /// R and L in lanes, as those of [`super::contraction::Sums`].
-    pub(super) lanes: [[u128; 16]; 2],
+    lanes: [[u128; 16]; 2],
     /// How many terms may be +∞, −∞ because a factor is rounded to infinity.
     pub(super) infinite: [u64; 2],
-    /// How many terms, or factors at padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
+    /// How many terms, or factors beside padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
     pub(super) nan: u64,
 }
 
@@ -100,6 +105,30 @@ impl Rounded {
         let exponent = ex + ey;
         let product = u128::from(u64::from(mx) * u64::from(my)) * u128::from(weight);
         self.lanes[to][(exponent >> 5) as usize & 15] += product << (exponent & 31);
+    }
+
+    /// Its words, in the sums of parts: R's and L's lanes, then the counts of terms that may be +∞, −∞ and NaN.
+    pub(super) fn words(&self) -> Vec<U256> {
+        let mut words: Vec<U256> = self.lanes.iter().flat_map(words_of).collect();
+        let [plus, minus] = self.infinite;
+        words.push(pack(&[plus, minus, self.nan]));
+        words
+    }
+
+    /// Puts in what `words` are; `None` where no `terms` terms have such sums.
+    pub(super) fn take(&mut self, terms: u64, words: &[U256]) -> Option<()> {
+        let (counts, lanes) = words.split_last()?;
+        let [plus, minus, nan] = unpack(*counts)?;
+        // A product may have an overflowing factor, and padding too: of each term both factors.
+        let fits = [plus, minus, nan].iter().all(|count| *count <= 2 * terms);
+        if !fits || lanes.iter().any(|lane| lane.bit_len() > LANE_BITS) {
+            return None;
+        }
+        for (lanes, words) in self.lanes.iter_mut().zip(lanes.chunks_exact(4)) {
+            lanes_of(lanes, words);
+        }
+        (self.infinite, self.nan) = ([plus, minus], nan);
+        Some(())
     }
 
     /// q, and the right side of the rule, of a contraction whose terms' magnitudes add up to `magnitude`.
