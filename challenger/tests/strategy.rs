@@ -487,6 +487,8 @@ fn walk(k: &Knowledge, theirs: &MerkleTree, in_layer: bool, count: u32) -> (u32,
             turns: 0,
             deadline: DEADLINE,
             children: children.clone(),
+            given: None,
+            compared: None,
         });
         let view = if in_layer { standing(view(stage)) } else { view(stage) };
         match next_move(&view, k, LATER) {

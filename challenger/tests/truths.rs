@@ -160,6 +160,8 @@ fn moves(charge: Charge, found: Option<At>) {
         turns: 0,
         deadline: 60,
         children: None,
+        given: None,
+        compared: None,
     });
     if let Some(at) = found {
         assert_eq!(next_move(&view(live), &knowledge, 1), Some(Action::Convict(at)));
