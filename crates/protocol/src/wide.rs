@@ -1,7 +1,7 @@
 //! Unsigned integers of 768 bits: exact sums over the whole range of fp32 products.
 //!
-//! The unit of every sum is 2^-300, so that a product of two fp32 numbers is an integer below 2^556, and 2^20 of them times 2^25
-//! stay below 2^601. Nothing is ever cut off.
+//! The unit of every sum is 2^-300, so that a product of two fp32 numbers is an integer below 2^556, and 2^24 of them times 2^53
+//! stay below 2^633. Nothing is ever cut off.
 
 use std::cmp::Ordering;
 
@@ -33,7 +33,7 @@ impl Wide {
         let mut limbs = [0u64; LIMBS];
         let mut carry = 0u128;
         for (limb, pair) in limbs.iter_mut().zip(lanes.chunks_exact(2)) {
-            // carry < 2^103 and lanes < 2^100: the sums stay below 2^128 because the odd lane is cut in two.
+            // carry < 2^103 and lanes < 2^104: the sums stay below 2^128 because the odd lane is cut in two.
             let odd_low = (pair[1] & 0xffff_ffff) << 32;
             let sum = carry + pair[0] + odd_low;
             *limb = sum as u64;

@@ -152,7 +152,7 @@ impl SoftmaxRow {
             maximum: signed(maximum),
             down: sums.down,
             up: sums.up,
-            roundings: 1,
+            roundings: 1 + sums.counted,
             undefined: sums.undefined != 0,
             too_long: false,
         };
@@ -172,7 +172,6 @@ impl SoftmaxRow {
         if sums.down < ONE >> 1 || sums.down < term.down() || sums.up < term.up() {
             return None;
         }
-        prepared.roundings += sums.counted;
         prepared.terms.push(term);
         Some(prepared)
     }

@@ -176,14 +176,15 @@ impl Chain {
         chain.evm.ctx.block.basefee = BASE_FEE;
         chain.at(START);
 
-        let judge = if judge == "Judge" {
-            let parts = chain.deploy("PartJudge", &[], 100);
-            chain.deploy("Judge", &parts.abi_encode(), 0)
+        // The real judge is deployed with the judge of parts, the one that believes is both.
+        let (judge, nonce) = if judge == "Judge" {
+            let parts = chain.deploy("PartJudge", &[], 0);
+            (chain.deploy("Judge", &parts.abi_encode(), 1), 2)
         } else {
-            chain.deploy(judge, &[], 0)
+            (chain.deploy(judge, &[], 0), 1)
         };
-        chain.registry = chain.deploy("ModelRegistry", &[], 1);
-        chain.disputes = DEPLOYER.create(3);
+        chain.registry = chain.deploy("ModelRegistry", &[], nonce);
+        chain.disputes = DEPLOYER.create(nonce + 2);
         let parameters = Parameters {
             windowSeconds: 5,
             deadlineSeconds: 5,
@@ -201,10 +202,10 @@ impl Chain {
         chain.market = chain.deploy(
             "Market",
             &(parameters, chain.registry, chain.disputes).abi_encode_params(),
-            2,
+            nonce + 1,
         );
         assert_eq!(
-            chain.deploy("Disputes", &(chain.market, judge).abi_encode_params(), 3),
+            chain.deploy("Disputes", &(chain.market, judge).abi_encode_params(), nonce + 2),
             chain.disputes
         );
         chain

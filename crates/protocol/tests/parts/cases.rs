@@ -3,7 +3,7 @@
 use touchstone_protocol::descriptor::{Bound, Code, Descriptor, Dtype, Operand, Place};
 use touchstone_protocol::fp32;
 
-use super::support::{Stream, bytes_as, bytes_of, elementwise, operand};
+use crate::support::{Stream, bytes_as, bytes_of, elementwise, operand};
 
 /// An operator and the values of its operands; its output is zeros.
 pub struct Long {

@@ -5,10 +5,10 @@ use touchstone_protocol::descriptor::Code;
 use touchstone_protocol::parts::{add_up, header, leaves};
 use touchstone_protocol::witness::Verdict;
 
-use super::cases::{CODES, Long, long};
-use super::leaf_sums;
-use super::support::evm::Chain;
-use super::support::{Stage, Stream, bytes_of};
+use crate::cases::{CODES, Long, long};
+use crate::leaf_sums;
+use crate::support::evm::Chain;
+use crate::support::{Stage, Stream, bytes_of};
 
 /// Half of what EIP-7825 gives a transaction, and what compile lets a witness have.
 const GAS_LIMIT: u64 = 1 << 23;

@@ -1,4 +1,7 @@
 //! How long an operator may be, and that sums of the longest ones fit their words.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
 
 use alloy_primitives::U256;
 use touchstone_protocol::descriptor::{Code, Descriptor, Dtype, Place};
@@ -8,8 +11,8 @@ use touchstone_protocol::parts::{
 };
 use touchstone_protocol::witness::Verdict;
 
-use super::support::evm::Chain;
-use super::support::{Stage, bytes_of, elementwise, operand};
+use support::evm::Chain;
+use support::{Stage, bytes_of, elementwise, operand};
 
 const FAST: u64 = Profile::FAST.encode();
 const WIDE: u64 = Profile::WIDE.encode();
@@ -134,8 +137,8 @@ fn the_sums_of_the_longest_layer_norm_fit() {
             ],
             ..elementwise(Code::LayerNorm, Dtype::F32, &[], n)
         };
-        // Below 2^63, or the square may overflow under `fast`.
-        let largest = 0x5eff_ffffu32;
+        // The greatest number; under `fast` one whose square does not overflow, nor the sum of them.
+        let largest = if profile == WIDE { 0x7f7f_ffffu32 } else { 0x52ff_ffff };
         let operands = [largest, ONE, 0].map(|x| bytes_of(&[x]));
         let operands: Vec<&[u8]> = operands.iter().map(Vec::as_slice).collect();
         let (x, count) = (U256::from(0x00ff_ffff) << 54usize, U256::from(n));
@@ -172,4 +175,34 @@ fn the_window_of_a_long_row_adds_nothing_that_shows() {
     let reach = k * 2f64.powi(-53) * (3.0 / f64::from(n)) / (4.5 / f64::from(n)).sqrt();
     let inside = |share: f64| judged.check(5, ONE, 0, ((reach * share) as f32).to_bits()).inside;
     assert!(inside(0.999) && !inside(1.001));
+}
+
+/// The largest product in its largest lane, 2^24 times: the sums are some terms', and a bit more is not.
+#[test]
+fn sums_of_the_largest_products_fit_their_lanes() {
+    let n = 1u32 << 24;
+    let d = Descriptor {
+        reduction_axes: vec![n],
+        operands: vec![
+            operand(Place::Trace(5), Dtype::F32, &[1], &[0, 0]),
+            operand(Place::Weight(0), Dtype::F32, &[1], &[0, 0]),
+        ],
+        ..elementwise(Code::Contract, Dtype::F32, &[], 1)
+    };
+    let operands = [bytes_of(&[ONE]), bytes_of(&[ONE])];
+    let operands: Vec<&[u8]> = operands.iter().map(Vec::as_slice).collect();
+    let mut totals = [U256::ZERO; 9];
+    totals[8] = U256::from(n);
+    let most = (U256::from(0x00ff_ffffu64 * 0x00ff_ffff) << 127usize) * U256::from(n);
+    for lane in 0..8 {
+        for (sum, known) in [(most, true), (U256::ONE << 199usize, false)] {
+            totals[lane] = sum;
+            let check = check_totals(&d, WIDE, &operands, &bytes_of(&[ONE]), 0, U256::ZERO, &totals).unwrap();
+            assert_eq!(check.is_some(), known, "{lane}");
+        }
+        totals[lane] = U256::ZERO;
+    }
+    totals[8] += U256::ONE;
+    let check = check_totals(&d, WIDE, &operands, &bytes_of(&[ONE]), 0, U256::ZERO, &totals);
+    assert_eq!(check, Ok(None), "more terms than there are");
 }

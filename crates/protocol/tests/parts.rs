@@ -8,10 +8,10 @@
     unreachable_pub
 )]
 
+#[path = "parts/cases.rs"]
 mod cases;
+#[path = "parts/gas.rs"]
 mod gas;
-mod limits;
-#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
@@ -400,4 +400,28 @@ fn short_operators_are_not_judged_by_parts() {
     );
     let (outcome, _) = chain.part(&context, &witness, 0, &header, &[U256::ZERO; 9]);
     assert_eq!(outcome.verdict, Verdict::Refused(Reason::Long));
+}
+
+/// A maximum or an exponent that is not the row's is refused with the sums that go with it, be it above or below.
+#[test]
+fn a_free_word_that_is_not_the_rows_is_refused() {
+    let mut stream = Stream(76);
+    for (code, words) in [
+        (Code::Softmax, [0x3f80_0000u32, 0x4000_0000, 0x4040_0000]),
+        (Code::LayerNorm, [127, 128, 129]),
+    ] {
+        let mut case = long(&mut stream, code, 3000);
+        // Numbers of 2 to 3, the greatest of them 2 with its exponent 128.
+        case.operands[0] = support::bytes_of(&[0x4000_0000; 3000]);
+        for (free, honest) in words.into_iter().zip([false, true, false]) {
+            let (d, operands, output) = (&case.descriptor, case.operands(), case.output(3, 0));
+            let head = Header {
+                free: U256::from(free),
+                ..header(d, case.profile, &operands, &output, 3).unwrap()
+            };
+            let totals = add_up(&leaf_sums(&case, 3, &head).concat(), word_count(d, case.profile));
+            let check = check_totals(d, case.profile, &operands, &output, 3, head.free, &totals).unwrap();
+            assert_eq!(check.is_some(), honest, "{code:?} {free:#x}");
+        }
+    }
 }
