@@ -86,7 +86,7 @@ contract PartJudge is IPartJudge {
         Operator memory o = w.o;
         (uint256 from, uint256 to) = Witness.terms(w);
         if (o.code == Rules.CONTRACT) {
-            Sums memory products = SumsMath.empty();
+            Sums memory products = SumsMath.begin(profile);
             uint256 counted = Contraction.products(o, products, w.index, w.bases, from, to);
             return SumsMath.words(products, counted);
         }
@@ -123,9 +123,9 @@ contract PartJudge is IPartJudge {
             uint256[2] memory freeAndOwn = [header[0], header[2]];
             return enclosures.totals(o.code, profile, o.terms, freeAndOwn, Witness.once(w, 1), epsilon, words, w.y);
         }
-        Sums memory sums;
+        Sums memory sums = o.code == Rules.CONTRACT ? SumsMath.begin(profile) : SumsMath.empty();
         uint256 counted;
-        (known, sums, counted) = SumsMath.fromWords(words, o.terms);
+        (known, counted) = SumsMath.fromWords(sums, words, o.terms);
         if (known) inside = _sum(w, profile, sums, counted);
     }
 

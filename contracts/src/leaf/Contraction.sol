@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {Elements} from "../libraries/Elements.sol";
-import {Fp32} from "../libraries/Fp32.sol";
 import {IndexMap} from "../libraries/IndexMap.sol";
 import {Sums, SumsMath} from "../libraries/Sums.sol";
 import {Tensor} from "../libraries/Tensor.sol";
@@ -26,7 +25,7 @@ library Contraction {
         pure
         returns (bool)
     {
-        Sums memory sums = SumsMath.empty();
+        Sums memory sums = SumsMath.begin(profile);
         uint256 products_ = products(o, sums, index, bases, 0, o.terms);
         uint256 values = addends(o, sums, index, bases);
         return SumsMath.checkContraction(sums, profile, o.terms, products_, values, y);
@@ -106,7 +105,7 @@ library Contraction {
             for (uint256 i = r.lo; i < r.hi; ++i) {
                 if (i >= lo && i < hi) continue;
                 uint256 x = Elements.read(base, Tensor.F32, r.first + uint256(r.stride) * (i - r.lo));
-                if (!Fp32.isFinite(x)) ++sums.nanAllowed;
+                SumsMath.unpaired(sums, x);
             }
         }
     }

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Fp32} from "./Fp32.sol";
 import {Parts} from "./Parts.sol";
 import {Profile} from "./Profile.sol";
+import {Rounded, RoundedMath} from "./Rounded.sol";
 import {Wide, WideMath} from "./Wide.sol";
 
 /// @notice Exact sums of the terms of one element.
@@ -17,10 +18,13 @@ struct Sums {
     uint256 nan;
     /// How many factors that are not finite may have been multiplied by a padding zero.
     uint256 nanAllowed;
+    /// What the rounding of factors asks for, where they may be rounded.
+    Rounded rounded;
 }
 
 /// @title Exact sums, and the error that any order of summation can make
 /// @notice Mirrors `crates/protocol/src/leaf/contraction.rs`, which explains the rule; derivation in `docs/envelopes.md`.
+/// @dev Longer than the house size: sums of products and of numbers share their lanes, clauses and rule.
 library SumsMath {
     /// The least magnitude that rounds to infinity, in units of 2^-300, is this shifted by 403.
     uint256 private constant OVERFLOW = (1 << 25) - 1;
@@ -37,6 +41,16 @@ library SumsMath {
         uint256 sumRoundings;
         uint256 underflows;
         uint256 divisor;
+        /// The right side of the rule, where it is not made of the sums alone.
+        bool bounded;
+        Wide bound;
+    }
+
+    /// @notice No terms yet, of a contraction under a profile.
+    function begin(uint256 profile) internal pure returns (Sums memory sums) {
+        sums = empty();
+        uint256 format = Profile.format(profile);
+        if (format != 0) RoundedMath.begin(sums.rounded, format);
     }
 
     function empty() internal pure returns (Sums memory sums) {
@@ -54,6 +68,7 @@ library SumsMath {
         internal
         pure
     {
+        if (sums.rounded.rounding != 0) RoundedMath.products(sums.rounded, a, b, strideA, strideB, count);
         uint256 lanes = sums.lanes;
         uint256 special = 0;
         assembly ("memory-safe") {
@@ -103,6 +118,12 @@ library SumsMath {
         else ++sums.minus;
     }
 
+    /// @notice Notes a factor in bounds whose partner is not: it may have met a padding zero.
+    function unpaired(Sums memory sums, uint256 x) internal pure {
+        if (!Fp32.isFinite(x)) ++sums.nanAllowed;
+        if (sums.rounded.rounding != 0) RoundedMath.unpaired(sums.rounded, x);
+    }
+
     /// @notice Adds fp32 numbers.
     function values(Sums memory sums, uint256[] memory list) internal pure {
         uint256 lanes = sums.lanes;
@@ -132,43 +153,66 @@ library SumsMath {
         }
     }
 
-    /// @dev Words of lanes, and most bits of one: 2^24 products below 2^48, shifted by at most 127.
+    /// @dev Words of lanes, and most bits of one: 2^24 products below 2^48, shifted by at most 127; of 2^20 weighed by at most 2^10 + 1.
     uint256 private constant LANES = 8;
     uint256 private constant LANE_BITS = 199;
+    uint256 private constant ROUNDED_BITS = 206;
 
     /// @notice The sums as words that add up from part to part: the lanes, then the counts of terms in bounds (`counted`), NaN, +∞, −∞
-    /// and unpaired.
+    /// and unpaired. Where factors may be rounded, the lanes of `Rounded` and its counts follow.
     function words(Sums memory sums, uint256 counted) internal pure returns (uint256[] memory list) {
-        list = new uint256[](LANES + 1);
-        uint256 lanes = sums.lanes;
-        assembly ("memory-safe") {
-            mcopy(add(list, 32), lanes, 256)
-        }
+        bool rounded = sums.rounded.rounding != 0;
+        list = new uint256[](rounded ? 2 * LANES + 2 : LANES + 1);
+        _copy(_word(list, 0), sums.lanes);
         list[LANES] = Parts.pack(counted, sums.nan, sums.plus, sums.minus, sums.nanAllowed);
+        if (!rounded) return list;
+        Rounded memory r = sums.rounded;
+        _copy(_word(list, LANES + 1), r.lanes);
+        list[2 * LANES + 1] = Parts.pack(r.plus, r.minus, r.nan, 0, 0);
     }
 
-    /// @notice The sums that words are, with the count of terms in bounds; `known` is false where no `terms` terms have such sums.
-    function fromWords(uint256[] memory list, uint256 terms)
+    /// @notice Puts the sums that words are into `sums`, which has begun without terms, with the count of terms in bounds; `known` is false
+    /// where no `terms` terms have such sums.
+    function fromWords(Sums memory sums, uint256[] memory list, uint256 terms)
         internal
         pure
-        returns (bool known, Sums memory sums, uint256 counted)
+        returns (bool known, uint256 counted)
     {
-        if (list.length != LANES + 1) return (false, sums, 0);
+        bool rounded = sums.rounded.rounding != 0;
+        if (list.length != (rounded ? 2 * LANES + 2 : LANES + 1)) return (false, 0);
         uint256 counts = list[LANES];
         known = Parts.fits(counts, 5, terms);
-        sums = empty();
-        uint256 lanes = sums.lanes;
         for (uint256 i = 0; i < LANES; ++i) {
             if (list[i] >> LANE_BITS != 0) known = false;
+            if (rounded && list[LANES + 1 + i] >> ROUNDED_BITS != 0) known = false;
         }
-        assembly ("memory-safe") {
-            mcopy(lanes, add(list, 32), 256)
-        }
+        _copy(sums.lanes, _word(list, 0));
         counted = Parts.field(counts, 0);
         sums.nan = Parts.field(counts, 1);
         sums.plus = Parts.field(counts, 2);
         sums.minus = Parts.field(counts, 3);
         sums.nanAllowed = Parts.field(counts, 4);
+        if (!rounded) return (known, counted);
+        counts = list[2 * LANES + 1];
+        // A product may have an overflowing factor, and padding too: of each term both factors.
+        if (!Parts.fits(counts, 3, 2 * terms)) known = false;
+        Rounded memory r = sums.rounded;
+        _copy(r.lanes, _word(list, LANES + 1));
+        (r.plus, r.minus, r.nan) = (Parts.field(counts, 0), Parts.field(counts, 1), Parts.field(counts, 2));
+    }
+
+    /// @dev Where a list's word is in memory.
+    function _word(uint256[] memory list, uint256 i) private pure returns (uint256 at_) {
+        assembly ("memory-safe") {
+            at_ := add(add(list, 32), shl(5, i))
+        }
+    }
+
+    /// @dev Eight words.
+    function _copy(uint256 to, uint256 from) private pure {
+        assembly ("memory-safe") {
+            mcopy(to, from, 256)
+        }
     }
 
     /// @param terms of the operator, in bounds or not.
@@ -180,6 +224,9 @@ library SumsMath {
         uint256 values_,
         uint256 y
     ) internal pure returns (bool) {
+        if (sums.rounded.rounding != 0) {
+            return _check(sums, _roundedRule(sums, terms, products_, values_), y);
+        }
         unchecked {
             uint256 roundings = Profile.way(profile, products_, terms) + values_;
             // In binary64 products are exact.
@@ -222,10 +269,27 @@ library SumsMath {
     function _rule(uint256 profile, uint256 roundings, uint256 sumRoundings, uint256 underflows, uint256 divisor)
         private
         pure
-        returns (Rule memory)
+        returns (Rule memory rule)
     {
-        return
-            Rule(1 << Profile.precision(profile), Profile.isWide(profile), roundings, sumRoundings, underflows, divisor);
+        rule.unit = 1 << Profile.precision(profile);
+        rule.wide = Profile.isWide(profile);
+        rule.roundings = roundings;
+        rule.sumRoundings = sumRoundings;
+        rule.underflows = underflows;
+        rule.divisor = divisor;
+    }
+
+    /// @dev Of a contraction whose factors may be rounded.
+    function _roundedRule(Sums memory sums, uint256 terms, uint256 products_, uint256 values_)
+        private
+        pure
+        returns (Rule memory rule)
+    {
+        Wide memory magnitude = WideMath.add(WideMath.fromLanes(sums.lanes), WideMath.fromLanes(sums.lanes + 128));
+        rule.unit = 1 << RoundedMath.PRECISION;
+        rule.divisor = 1;
+        rule.bounded = true;
+        (rule.roundings, rule.bound) = RoundedMath.bound(sums.rounded, products_, values_, terms, magnitude);
     }
 
     function _check(Sums memory sums, Rule memory rule, uint256 y) private pure returns (bool) {
@@ -237,13 +301,16 @@ library SumsMath {
         if (Fp32.isFinite(y)) return !infinite && _finite(rule, positive, negative, y);
         if (Fp32.isNan(y)) {
             if (rule.wide) return nanAllowed;
-            return nanAllowed || ((plus || _overflows(rule, positive)) && (minus || _overflows(rule, negative)));
+            return nanAllowed || sums.rounded.nan != 0
+                || ((plus || sums.rounded.plus != 0 || _overflows(rule, positive))
+                    && (minus || sums.rounded.minus != 0 || _overflows(rule, negative)));
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         bool up = y == Fp32.INFINITY;
         if (infinite) return up ? plus : minus;
         // Under `wide` nothing overflows before the last rounding.
-        return rule.wide ? _finite(rule, positive, negative, y) : _overflows(rule, up ? positive : negative);
+        if (rule.wide) return _finite(rule, positive, negative, y);
+        return (up ? sums.rounded.plus : sums.rounded.minus) != 0 || _overflows(rule, up ? positive : negative);
     }
 
     /// @dev `|ŷ·divisor − S|·(1/u − k) ≤ k·A + j·η/u`, or under `wide` half of ŷ's cell times (1/u − k) in the place of the last.
@@ -274,7 +341,7 @@ library SumsMath {
             }
             Wide memory miss = WideMath.times(WideMath.distance(own, reach), kept);
             Wide memory bound = WideMath.times(WideMath.add(positive, negative), rule.roundings);
-            bound = WideMath.add(bound, slack);
+            bound = rule.bounded ? rule.bound : WideMath.add(bound, slack);
             return !WideMath.less(bound, miss);
         }
     }
@@ -282,6 +349,12 @@ library SumsMath {
     /// @dev Whether terms of one sign can add up to infinity.
     function _overflows(Rule memory rule, Wide memory sum) private pure returns (bool) {
         unchecked {
+            if (rule.bounded) {
+                Wide memory least = WideMath.shifted(OVERFLOW, 403);
+                if (!WideMath.less(sum, least)) return true;
+                Wide memory short = WideMath.times(WideMath.distance(least, sum), rule.unit - rule.roundings);
+                return !WideMath.less(rule.bound, short);
+            }
             Wide memory most = WideMath.times(WideMath.add(sum, WideMath.shifted(rule.underflows, 150)), rule.unit);
             Wide memory limit = WideMath.times(WideMath.shifted(OVERFLOW, 403), rule.unit - rule.sumRoundings);
             return !WideMath.less(most, limit);

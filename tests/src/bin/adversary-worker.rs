@@ -1,4 +1,4 @@
-//! A worker that cheats as TOUCHSTONE_CHEAT says (weights, inner-value, output, silent, long-output, long-sums); otherwise it is the honest worker's program.
+//! A worker that cheats as TOUCHSTONE_CHEAT says (weights, inner-value, output, silent, narrow, long-output, long-sums); otherwise it is the honest worker's program.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             Cheat::Silent => Arc::new(Mute),
             Cheat::LongOutput => Arc::new(Totals { lies: false }),
             Cheat::LongSums => Arc::new(Totals { lies: true }),
-            Cheat::Weights | Cheat::InnerValue | Cheat::Output => Arc::new(Honest),
+            Cheat::Weights | Cheat::InnerValue | Cheat::Output | Cheat::Narrow => Arc::new(Honest),
         };
         Ok(Behaviour {
             runner: Arc::new(Hostile::new(cheat, Arc::new(engine))),

@@ -2,8 +2,12 @@
 //!
 //! Conforming by construction: each operator of the plan is one or more kernels of libtorch run one by one, with no fusion across
 //! operators, no convolution kernels (the plan has im2col copies and contractions instead) and no reduced precision. Kernels are fp32;
-//! under the profile `blocked(b)` sums are made block by block, under `wide` operands are widened to fp64 and results rounded once. [`self_test`]
-//! proves what cannot be read off the code.
+//! under the profile `blocked(b)` sums are made block by block, under `wide` operands are widened to fp64 and results rounded once, under
+//! `bf16` and `fp16` the factors of contractions are rounded to the format. [`self_test`] proves what cannot be read off the code.
+//!
+//! On a CUDA device matrix products are fp32 too, which every profile but `wide` takes, unless `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1` is set when
+//! the process starts. Then tensor cores make them from TF32 factors, which hold bf16 and fp16 exactly, and plans under `fast` and `blocked(b)`
+//! are refused.
 //!
 //! Everything runs on one thread of its own. The number of threads that libtorch's kernels use is a setting of the calling
 //! thread, and it decides how sums are split; callers come from thread pools, so a run and its replay would otherwise disagree.
@@ -14,6 +18,7 @@
 //! - `view`: operands as strided or gathered tensors
 //! - `copy`, `exact`, `contract`, `reduce`, `rows`: kernels by family
 //! - [`self_test`]: start-up checks
+//! - `slack`: half-widths of envelopes, and derivatives through the kernels
 
 mod contract;
 mod copy;
@@ -23,15 +28,18 @@ mod model;
 mod reduce;
 mod rows;
 pub mod self_test;
+mod slack;
 mod view;
 
 use std::sync::Arc;
 
 use touchstone_model::plan::Plan;
+use touchstone_protocol::model::Profile;
 
-use self::executor::Executor;
+use self::{executor::Executor, model::Products};
 use crate::{
     engine::{Engine, EngineError, Keep, LayerValues, Run, ValueSource, boundary_inputs, check_inputs},
+    slack::{Answer, Question},
     value::Value,
 };
 
@@ -95,15 +103,73 @@ impl Torch {
     /// The device is not there, the thread does not start, or the numerics are not conforming.
     pub fn new(options: Options) -> Result<Self, EngineError> {
         let executor = Executor::start(options)?;
-        executor.call(|worker| self_test::numerics(worker.device()))?;
+        let products = executor.call(|worker| worker.self_test())?;
         let device = match options.device {
             Device::Cpu => "cpu".to_owned(),
             Device::Cuda(number) => format!("cuda:{number}"),
         };
+        let products = match products {
+            Products::Fp32 => "",
+            Products::Tf32 => " in TF32",
+        };
         Ok(Self {
-            name: format!("libtorch on {device}, {} threads", options.threads),
+            name: format!("libtorch on {device}{products}, {} threads", options.threads),
             executor,
         })
+    }
+}
+
+impl Torch {
+    /// What [`crate::slack`] asks: numbers made of a run's values, and how far an undetectable cheat can move each under each of the
+    /// profiles, to first order.
+    ///
+    /// # Errors
+    /// The run lacks inner values or is not of the plan, a question asks for what is not there, or a failure of the library.
+    pub fn slack(
+        &self,
+        plan: &Arc<Plan>,
+        run: &Run,
+        profiles: &[Profile],
+        questions: &[Question],
+    ) -> Result<Vec<Answer>, EngineError> {
+        let (plan, run, profiles) = (plan.clone(), run.clone(), profiles.to_vec());
+        let questions = questions.to_vec();
+        self.executor
+            .call(move |worker| slack::answers(&plan, &run, &profiles, &questions, worker.device()))
+    }
+
+    /// The half-widths of the envelopes of an operator's elements under each of the profiles, that [`Torch::slack`] weighs derivatives
+    /// with: how far a result may lie from the exact one of the run's own operands. None where a result has one right answer.
+    ///
+    /// # Errors
+    /// As [`Torch::slack`].
+    pub fn half_widths(
+        &self,
+        plan: &Arc<Plan>,
+        run: &Run,
+        profiles: &[Profile],
+        operator: u32,
+    ) -> Result<Option<Vec<Vec<f64>>>, EngineError> {
+        let (plan, run, profiles) = (plan.clone(), run.clone(), profiles.to_vec());
+        self.executor
+            .call(move |worker| slack::widths(&plan, &run, &profiles, operator, worker.device()))
+    }
+
+    /// The derivatives of a weighted sum of an operator's elements, (element, weight), by the elements of each operator: those that
+    /// [`Torch::slack`] takes. None where it does not depend on the operator, or the operator's results have no width.
+    ///
+    /// # Errors
+    /// As [`Torch::slack`].
+    pub fn derivatives(
+        &self,
+        plan: &Arc<Plan>,
+        run: &Run,
+        operator: u32,
+        weights: &[(u64, f64)],
+    ) -> Result<Vec<Option<Vec<f64>>>, EngineError> {
+        let (plan, run, weights) = (plan.clone(), run.clone(), weights.to_vec());
+        self.executor
+            .call(move |worker| slack::gradient(&plan, &run, operator, &weights, worker.device()))
     }
 }
 

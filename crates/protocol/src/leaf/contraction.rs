@@ -14,11 +14,14 @@
 //!
 //! Under `wide` products are exact, `u = 2^-53`, nothing underflows, and ŷ stands for its rounding cell: with `h` the cell's half on the
 //! side of S, `|ŷ − S|·(2^53 − k) ≤ k·A + h·(2^53 − k)`.
+//!
+//! Under `tf32`, `bf16` and `fp16` the factors may be rounded before they are multiplied: [`super::rounded`].
 
 use std::cmp::Ordering;
 
 use alloy_primitives::U256;
 
+use super::rounded::{self, Rounded};
 use crate::check::Check;
 use crate::fp32;
 use crate::parts::{pack, unpack};
@@ -45,6 +48,8 @@ pub struct Sums {
     terms: u64,
     /// Lane `i` counts units of 2^(32·i−300): first the positive terms', then the negative terms'.
     lanes: [[u128; 16]; 2],
+    /// What the factors' rounding asks for, where they may be rounded.
+    rounded: Option<Rounded>,
     /// How many terms are +∞, −∞.
     infinite: [u64; 2],
     /// How many are NaN; of one every engine's result is.
@@ -67,10 +72,15 @@ impl Sums {
 
     /// No terms yet, of an operator with `terms` terms in bounds or not, under a profile that is known.
     pub const fn under(profile: u64, terms: u64) -> Self {
+        let numerics = Numerics::of(profile);
         Self {
-            numerics: Numerics::of(profile),
+            numerics,
             terms,
             lanes: [[0; 16]; 2],
+            rounded: match numerics.format {
+                Some(format) => Some(Rounded::new(format)),
+                None => None,
+            },
             infinite: [0; 2],
             nan: 0,
             nan_allowed: 0,
@@ -81,6 +91,9 @@ impl Sums {
     #[inline]
     pub fn product(&mut self, a: u32, b: u32) {
         let negative = ((a ^ b) >> 31) as usize;
+        if let Some(rounded) = &mut self.rounded {
+            rounded.product(a, b);
+        }
         if !fp32::is_finite(a) || !fp32::is_finite(b) {
             if fp32::is_nan(a) || fp32::is_nan(b) || fp32::is_zero(a) || fp32::is_zero(b) {
                 self.nan += 1;
@@ -118,11 +131,24 @@ impl Sums {
     #[inline]
     pub fn unpaired(&mut self, x: u32) {
         self.nan_allowed += u64::from(!fp32::is_finite(x));
+        if let Some(rounded) = &mut self.rounded {
+            rounded.unpaired(x);
+        }
     }
 
     /// Holds `y` against the sums of `products` products and `values` numbers: a term passes at most `products + values` operations,
     /// or fewer through blocks. Under `fast` the products are rounded, and may underflow; under `wide` they are exact.
     pub fn check_contraction(&self, products: u64, values: u64, y: u32) -> Check {
+        if let Some(rounded) = &self.rounded {
+            let [positive, negative] = self.lanes.each_ref().map(Wide::from_lanes);
+            let (roundings, bound) = rounded.bound(products, values, self.terms, &positive.add(&negative));
+            let rule = Rule {
+                unit: 1 << rounded::PRECISION,
+                bound: Some(bound),
+                ..self.rule(roundings, 0, 0, 1)
+            };
+            return self.check(&rule, y);
+        }
         let way = self.numerics.way(products, self.terms) + values;
         let roundings = if self.numerics.wide { way.saturating_sub(1) } else { way };
         self.check(&self.rule(roundings, roundings, products + values, 1), y)
@@ -145,33 +171,37 @@ impl Sums {
         self.check(&self.rule(additions + 2, additions, divisor, divisor), y)
     }
 
-    /// How many words the sums of a part are, under a profile that is known: see [`Sums::words`].
-    pub(crate) const fn word_count(_profile: u64) -> usize {
-        2 * WORD_LANES + 1
+    /// How many words the sums of a part are, of products or of numbers, under a profile that is known: see [`Sums::words`].
+    pub(crate) const fn word_count(profile: u64, products: bool) -> usize {
+        let lanes = 2 * WORD_LANES + 1;
+        if products && Numerics::of(profile).format.is_some() {
+            2 * lanes
+        } else {
+            lanes
+        }
     }
 
     /// The sums as words that add up from part to part: four of the positive terms, spaced 128 bits, four of the negative, then the
-    /// counts of terms in bounds (`counted`), NaN, +∞, −∞ and unpaired, 32 bits each from the lowest.
-    pub(crate) fn words(&self, counted: u64) -> Vec<U256> {
-        let lane = |lanes: &[u128]| {
-            (lanes.iter().rev()).fold(U256::ZERO, |word, lane| {
-                (word << 32usize).wrapping_add(U256::from(*lane))
-            })
-        };
-        let mut words: Vec<U256> = self
-            .lanes
-            .iter()
-            .flat_map(|sign| sign.chunks_exact(4).map(lane))
-            .collect();
+    /// counts of terms in bounds (`counted`), NaN, +∞, −∞ and unpaired, 32 bits each from the lowest. Of products whose factors may be
+    /// rounded, what that asks for follows.
+    pub(crate) fn words(&self, counted: u64, products: bool) -> Vec<U256> {
+        let mut words: Vec<U256> = self.lanes.iter().flat_map(words_of).collect();
         let [plus, minus] = self.infinite;
         words.push(pack(&[counted, self.nan, plus, minus, self.nan_allowed]));
+        if let Some(rounded) = self.rounded.as_ref().filter(|_| products) {
+            words.extend(rounded.words());
+        }
         words
     }
 
     /// The sums that `words` are, with the count of terms in bounds; `None` where no `terms` terms have such sums.
-    pub(crate) fn from_words(profile: u64, terms: u64, words: &[U256]) -> Option<(Self, u64)> {
-        let (counts, lanes) = words.split_last()?;
-        if words.len() != Self::word_count(profile) || lanes.iter().any(|lane| lane.bit_len() > LANE_BITS) {
+    pub(crate) fn from_words(profile: u64, terms: u64, words: &[U256], products: bool) -> Option<(Self, u64)> {
+        if words.len() != Self::word_count(profile, products) {
+            return None;
+        }
+        let (lanes, rest) = words.split_at_checked(2 * WORD_LANES)?;
+        let (counts, rest) = rest.split_first()?;
+        if lanes.iter().any(|lane| lane.bit_len() > LANE_BITS) {
             return None;
         }
         let [counted, nan, plus, minus, nan_allowed] = unpack(*counts)?;
@@ -183,18 +213,10 @@ impl Sums {
         }
         let mut sums = Self::under(profile, terms);
         for (lanes, words) in sums.lanes.iter_mut().zip(lanes.chunks_exact(WORD_LANES)) {
-            for (lanes, word) in lanes.chunks_exact_mut(4).zip(words) {
-                for (place, lane) in lanes.iter_mut().enumerate() {
-                    let rest: U256 = *word >> (32 * place);
-                    let [low, high, ..] = rest.into_limbs();
-                    // The highest takes all that is left, less than 2^104.
-                    *lane = if place == 3 {
-                        u128::from(low) | u128::from(high) << 64
-                    } else {
-                        u128::from(low as u32)
-                    };
-                }
-            }
+            lanes_of(lanes, words);
+        }
+        if let Some(rounded) = sums.rounded.as_mut().filter(|_| products) {
+            rounded.take(terms, rest)?;
         }
         (sums.infinite, sums.nan, sums.nan_allowed) = ([plus, minus], nan, nan_allowed);
         Some((sums, counted))
@@ -213,6 +235,7 @@ impl Sums {
             sum_roundings,
             underflows,
             divisor,
+            bound: None,
         }
     }
 
@@ -240,10 +263,17 @@ impl Sums {
                 _ => rule.check_finite(&positive, &negative, y),
             };
         }
+        let [over, under] = self
+            .rounded
+            .as_ref()
+            .map_or([0; 2], |rounded| rounded.infinite)
+            .map(|terms| terms != 0);
+        let (plus, minus) = (plus || over, minus || under);
         let plus = plus || rule.overflows(&positive);
         let minus = minus || rule.overflows(&negative);
         if fp32::is_nan(y) {
-            return Check::exact((plus && minus) || nan_allowed);
+            let rounded = self.rounded.as_ref().is_some_and(|rounded| rounded.nan != 0);
+            return Check::exact((plus && minus) || nan_allowed || rounded);
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         Check::exact(match (y == fp32::INFINITY, infinite) {
@@ -252,6 +282,30 @@ impl Sums {
             (true, true) => self.infinite[0] != 0,
             (false, true) => self.infinite[1] != 0,
         })
+    }
+}
+
+/// Lanes spaced 32 bits as words spaced 128.
+pub(super) fn words_of(lanes: &[u128; 16]) -> impl Iterator<Item = U256> {
+    lanes.chunks_exact(WORD_LANES).map(|lanes| {
+        (lanes.iter().rev()).fold(U256::ZERO, |word, lane| {
+            (word << 32usize).wrapping_add(U256::from(*lane))
+        })
+    })
+}
+
+/// Lanes that make these words, each below 2^208: the highest of four takes all that the others leave.
+pub(super) fn lanes_of(lanes: &mut [u128; 16], words: &[U256]) {
+    for (lanes, word) in lanes.chunks_exact_mut(WORD_LANES).zip(words) {
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            let rest: U256 = *word >> (32 * place);
+            let [low, high, ..] = rest.into_limbs();
+            *lane = if place + 1 == WORD_LANES {
+                u128::from(low) | u128::from(high) << 64
+            } else {
+                u128::from(low as u32)
+            };
+        }
     }
 }
 
@@ -269,6 +323,8 @@ struct Rule {
     underflows: u64,
     /// What the sum is divided by.
     divisor: u64,
+    /// The right side of the rule, where it is not made of the sums alone.
+    bound: Option<Wide>,
 }
 
 impl Rule {
@@ -299,15 +355,24 @@ impl Rule {
             Wide::shifted(u128::from(self.divisor), exponent + 149 - u32::from(dense)).times(kept)
         };
         let error = distance.times(kept);
-        let bound = positive.add(negative).times(self.roundings).add(&slack);
+        let bound = match &self.bound {
+            Some(bound) => *bound,
+            None => positive.add(negative).times(self.roundings).add(&slack),
+        };
         Check {
             inside: error.compare(&bound) != Ordering::Greater,
             share: error.share(&bound),
         }
     }
 
-    /// Whether terms of one sign can add up to infinity: `(P + j·η)·(1 + γ)` reaches the least magnitude that rounds to it.
+    /// Whether terms of one sign can add up to infinity: `(P + j·η)·(1 + γ)`, or P and all error that is admitted, reaches the least
+    /// magnitude that rounds to it.
     fn overflows(&self, sum: &Wide) -> bool {
+        if let Some(bound) = &self.bound {
+            let limit = Wide::shifted(OVERFLOW.0, OVERFLOW.1);
+            let short = limit.distance(sum).times(self.unit.saturating_sub(self.roundings));
+            return sum.compare(&limit) != Ordering::Less || short.compare(bound) != Ordering::Greater;
+        }
         let underflow = Wide::shifted(u128::from(self.underflows), UNDERFLOW_SHIFT);
         let most = sum.add(&underflow).times(self.unit);
         let limit = Wide::shifted(OVERFLOW.0, OVERFLOW.1).times(self.unit.saturating_sub(self.sum_roundings));

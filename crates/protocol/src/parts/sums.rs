@@ -19,7 +19,7 @@ pub(super) fn word_count(code: Code, profile: u64) -> usize {
         Code::Softmax => SoftmaxSums::WORDS,
         Code::LayerNorm => Moments::WORDS,
         Code::MaxPool | Code::ArgMax => 1,
-        _ => Sums::word_count(profile),
+        _ => Sums::word_count(profile, code == Code::Contract),
     }
 }
 
@@ -110,7 +110,7 @@ impl Element<'_> {
                     })?;
                     counted
                 };
-                sums.words(counted)
+                sums.words(counted, d.code == Code::Contract)
             }
         })
     }
@@ -149,7 +149,8 @@ impl Element<'_> {
             Code::ArgMax => counts(terms, totals)
                 .map(|counts| ArgCounts::check(counts, d.operands[0].dtype, header_own(&frame, self.own_place(y)))),
             _ => {
-                let Some((mut sums, counted)) = Sums::from_words(profile, terms, totals) else {
+                let Some((mut sums, counted)) = Sums::from_words(profile, terms, totals, d.code == Code::Contract)
+                else {
                     return Ok(None);
                 };
                 Some(match (d.code, d.params.first()) {
