@@ -369,8 +369,10 @@ impl App {
         {
             let node = live.position.node;
             live.compared = tracked.compared.get(&node).copied();
-            let due = !tracked.comparing && tracked.next_try <= Instant::now();
-            if live.compared.is_none() && due && tracked.progress.subject.is_some() {
+            // While its operands may still come, ours are no measure.
+            let ready = tracked.progress.trace.is_some() || charge == Charge::Withheld;
+            let due = ready && !tracked.comparing && tracked.next_try <= Instant::now();
+            if live.compared.is_none() && due {
                 tracked.comparing = true;
                 let (tools, position, given) = (self.parts.tools.clone(), live.position, given.clone());
                 let (progress, layers) = (tracked.progress.clone(), tracked.layers.clone());

@@ -264,13 +264,25 @@ impl Tools {
             let compare = |trace: &Trace, layer: Option<&LayerTrace>| {
                 parts::compare(&subject.model, trace, layer, &position, &given).map_err(|error| error.to_string())
             };
-            match &progress.trace {
-                Some(trace) => compare(trace, opened.and_then(|opened| opened.values.as_deref())),
-                None => {
-                    let own = own.first().ok_or("there is no own run")?;
-                    compare(&own.trace, opened.and_then(|opened| opened.own.first()))
-                }
+            if let Some(trace) = &progress.trace {
+                return compare(trace, opened.and_then(|opened| opened.values.as_deref()));
             }
+            // Where one of our engines agrees the worker is right; else the one that agrees longest has the worker's operands.
+            let mut longest = Err("there is no own run".to_owned());
+            for (number, own) in own.iter().enumerate() {
+                longest = match (
+                    longest,
+                    compare(&own.trace, opened.and_then(|opened| opened.own.get(number))),
+                ) {
+                    (_, Ok(Compared::Same)) => return Ok(Compared::Same),
+                    (Ok(Compared::Differs(known)), Ok(Compared::Differs(child))) => {
+                        Ok(Compared::Differs(known.max(child)))
+                    }
+                    (known @ Ok(_), Err(_)) => known,
+                    (_, next) => next,
+                };
+            }
+            longest
         });
         compared.await?.map_err(GatherError::Task)
     }

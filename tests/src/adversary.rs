@@ -52,11 +52,9 @@ impl std::str::FromStr for Cheat {
             "narrow" => Self::Narrow,
             "long-output" => Self::LongOutput,
             "long-sums" => Self::LongSums,
-            other => {
-                bail!(
-                    "no cheat is called {other:?}: weights, inner-value, output, silent, narrow, long-output or long-sums"
-                )
-            }
+            other => bail!(
+                "no cheat is called {other:?}: weights, inner-value, output, silent, narrow, long-output or long-sums"
+            ),
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     common::*,
     leases::{claim_of, result},
 };
-use alloy_primitives::U256;
+use alloy_primitives::{FixedBytes, U256};
 use touchstone_chain::signature;
 use touchstone_protocol::{
     claim::{PartsAnswer, outputs_hash},
@@ -55,7 +55,7 @@ async fn a_long_sum_is_totalled_split_and_proven() {
         output_count: 1,
         profile: model.header.profile,
     };
-    let signer = |depth, index, header: &Header, parts: &[U256], signed| {
+    let signer = |depth, index, header: &Header, parts: &[U256], signed: &FixedBytes<65>| {
         let answer = PartsAnswer {
             claim,
             operator: OPERATOR,
