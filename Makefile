@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo devnet test lint mutants clean distclean
+.PHONY: help setup demo devnet test lint mutants nightly clean distclean
 
 export PATH := $(CURDIR)/.state/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -39,6 +39,10 @@ lint: setup ## formatting and lints, warnings are errors
 mutants: setup ## break the judge in one place at a time: the named test has to fail (docs/mutants.tsv; quick where nothing changed)
 	@cargo fetch --locked --quiet
 	@python3 scripts/mutants.py
+
+nightly: setup ## both judges on more than a million cases, and 60 mutants; an hour or two
+	@cargo fetch --locked --quiet
+	@scripts/nightly.sh
 
 clean: ## remove what was built and the private database
 	@scripts/postgres.sh stop

@@ -10,11 +10,12 @@ import onnx
 import onnxruntime
 
 
-def session(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """ONNX Runtime on one thread with no graph rewriting, so that every operator runs as the file has it."""
+def session(proto: onnx.ModelProto, rewrite: bool = False, threads: int = 1) -> onnxruntime.InferenceSession:
+    """ONNX Runtime, unless said otherwise on one thread with no graph rewriting, so that every operator runs as the file has it."""
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if rewrite else level.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -26,7 +27,12 @@ def run(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def float_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Every float32 value an operator gives for one image [1, 1, 8, 8], by its name in the file.
+    """Those of all values that are float32."""
+    return {name: value for name, value in all_values(path, image).items() if value.dtype == np.float32}
+
+
+def all_values(path: Path, image: np.ndarray, rewrite: bool = False, threads: int = 1) -> dict[str, np.ndarray]:
+    """Every value an operator gives for one image [1, 1, 8, 8], by its name in the file.
 
     Constants are left out: they stand in the file. So are the exporters' Identity copies of weights."""
     proto = onnx.load(path)
@@ -37,8 +43,7 @@ def float_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     names = [name for node in proto.graph.node for name in node.output if name and name not in fixed]
     known = {output.name for output in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
-    values = session(proto).run(names, {"image": image})
-    return {name: value for name, value in zip(names, values) if value.dtype == np.float32}
+    return dict(zip(names, session(proto, rewrite, threads).run(names, {"image": image})))
 
 
 def file_name(value_name: str) -> str:

@@ -6,6 +6,7 @@ each of `tests` (TARGET:NAME, apart by commas) fails by the change. What survive
 
     mutants.py              runs the lines whose sources have changed since (see `digest`) and records how they ended
     mutants.py ID...        runs these
+    mutants.py --all        runs every line, whatever was recorded
     mutants.py --sample N   runs N of them, always the same ones
     mutants.py --find       as without, and names a test where the line has `?`
     mutants.py --check      runs nothing: the list applies, is complete and was recorded from the present sources
@@ -49,6 +50,10 @@ TARGETS = {
 # changes the main ones.
 RULES = [f"{CRATE}/src/leaf/*.rs", f"{CRATE}/src/enclosure/[!t]*.rs", f"{CRATE}/src/profile.rs"]
 CONSTANT = re.compile(r"^ *(?:pub(?:\(\w+\))? )?const (\w+):[^;]*;", re.M)
+# A whole function, Rust's or Solidity's, as the formatters lay it out; names of constants.
+FUNCTION = re.compile(r"^( *)(?:pub(?:\([^)]*\))? )?(?:const )?(?:fn|function) \w+.*?^\1}$", re.M | re.S)
+STATEMENT = re.compile(r"^.*\b(?:const|constant) \w+\b[^;]*;", re.M)
+NAME = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
 SECONDS = 600
 # Cases a family in differential tests: enough to see a difference that matters, and quick where there is none.
 CASES = "4000"
@@ -139,9 +144,24 @@ def without_comments(text: str) -> str:
     return re.sub(r", ([)\]}])", r"\1", " ".join(words))
 
 
+def touched(mutant: Mutant, text: str) -> str:
+    """What of a file the change touches: the function that it stands in; of a constant its line and the functions that name it."""
+    functions = list(FUNCTION.finditer(text))
+    at = text.find(mutant.text())
+    within = [found.group(0) for found in functions if found.start() <= at < found.end()]
+    if within:
+        return within[0]
+    statements = [found.group(0) for found in STATEMENT.finditer(text) if found.start() <= at < found.end()]
+    names = NAME.findall("".join(statements) + mutant.text())
+    if not names:
+        return text
+    named = re.compile(rf"\b(?:{'|'.join(names)})\b")
+    return "\n".join([*statements, mutant.text(), *(found.group(0) for found in functions if named.search(found.group(0)))])
+
+
 def digest(mutant: Mutant, root: pathlib.Path = ROOT) -> str:
-    """Of all that a result depends on first of all: the file that is changed and the named tests, comments apart."""
-    parts = [mutant.before, mutant.after, mutant.tests, without_comments((root / mutant.file).read_text())]
+    """Of all that a result depends on first of all: what is changed (see `touched`) and the named tests, comments apart."""
+    parts = [mutant.before, mutant.after, mutant.tests, without_comments(touched(mutant, (root / mutant.file).read_text()))]
     for target, names in mutant.named().items():
         parts += [without_comments(test_text(root, target, name) or "") for name in names]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
@@ -313,6 +333,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="breaks the judge in one place at a time and sees that the named test fails")
     parser.add_argument("ids", nargs="*", metavar="ID", help="only these")
     parser.add_argument("--check", action="store_true", help="run nothing; hold the list and its results against the sources")
+    parser.add_argument("--all", action="store_true", help="run every line, whatever was recorded")
     parser.add_argument("--sample", type=int, metavar="N", help="run N of them, always the same")
     parser.add_argument("--find", action="store_true", help="name a test where the list has `?`")
     arguments = parser.parse_args()
@@ -329,7 +350,7 @@ def main() -> int:
     elif arguments.sample:
         chosen = sorted(mutants, key=lambda mutant: hashlib.sha256(mutant.id.encode()).hexdigest())[: arguments.sample]
     tree = Tree()
-    forced = bool(arguments.ids or arguments.sample)
+    forced = bool(arguments.ids or arguments.sample or arguments.all)
     failures = 0
     done = lambda mutant: mutant.result in ("killed", "survived") and mutant.digest == digest(mutant, tree.root)
     pending = [mutant for mutant in chosen if forced or not done(mutant)]

@@ -4,6 +4,7 @@
 //!
 //! - `tensors`: inputs from files, outputs to files.
 //! - `model`: `model inspect`, `model publish`.
+//! - `audit`: values of any engine, judged.
 //! - `run`: a model on libtorch through its plan, no network.
 //! - `request`, `status`: a request on chain; `withdraw`: what the market owes.
 //! - `chain`: what the commands that talk to a chain share.
@@ -13,6 +14,7 @@
 // `println!` panics when its reader is gone: `output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod audit;
 mod chain;
 mod model;
 mod output;
@@ -33,6 +35,9 @@ const EXIT_STATUS: &str = "Exit status:
   1  it could not be done, the message says why
   2  the command line is wrong";
 
+/// The exit status of an audit that found something out.
+const OUTSIDE: u8 = 3;
+
 /// Verifiable neural-network inference for smart contracts.
 #[derive(Debug, Parser)]
 #[command(name = "touchstone", version, propagate_version = true, after_help = EXIT_STATUS)]
@@ -49,6 +54,9 @@ enum Command {
     /// Run a model here, on libtorch, through the plan that workers run
     #[command(after_help = EXIT_STATUS)]
     Run(run::Arguments),
+    /// Judge values that any engine computed
+    #[command(after_help = audit::HELP)]
+    Audit(audit::Arguments),
     /// Ask the network for an inference
     #[command(after_help = EXIT_STATUS)]
     Request(request::Arguments),
@@ -64,6 +72,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Model(command) => model::run(command),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Audit(arguments) => match audit::run(&arguments) {
+            Ok(false) => return ExitCode::from(OUTSIDE),
+            outcome => outcome.map(|_| ()),
+        },
         Command::Request(arguments) => request::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Withdraw(arguments) => withdraw::run(&arguments),

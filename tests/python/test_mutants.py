@@ -81,6 +81,16 @@ class Faults(unittest.TestCase):
         self.put(RULE, (self.root / RULE).read_text().replace("WIDTH + 1", "WIDTH + 2"))
         self.assertIn("have changed", self.faults(self.good))
 
+    def test_only_what_a_change_touches_makes_it_old(self) -> None:
+        self.put(RULE, (self.root / RULE).read_text() + "fn other() -> u64 {\n    1\n}\n")
+        self.assertEqual(self.faults(self.good), "", "of a constant the functions that name it")
+        inside = dataclasses.replace(self.good, id="one-dropped", before="WIDTH + 1", after="WIDTH")
+        inside = dataclasses.replace(inside, digest=mutants.digest(inside, self.root))
+        self.put(RULE, (self.root / RULE).read_text().replace("    1\n", "    2\n"))
+        self.assertEqual(self.faults(self.good, inside), "", "of what stands in a function that function")
+        self.put(RULE, (self.root / RULE).read_text().replace("-> u64 {\n    WIDTH", "-> u64 {\n    let _ = 0;\n    WIDTH"))
+        self.assertIn("one-dropped: its sources have changed", self.faults(self.good, inside))
+
     def test_a_constant_that_nothing_changes(self) -> None:
         self.put(RULE, (self.root / RULE).read_text() + "pub(crate) const ETA: Wide =\n    Wide(150);\n")
         fresh = dataclasses.replace(self.good, digest=mutants.digest(self.good, self.root))

@@ -12,6 +12,7 @@ fn every_help_documents_the_exit_status() {
         &["model", "inspect", "--help"],
         &["model", "publish", "--help"],
         &["run", "--help"],
+        &["audit", "--help"],
         &["request", "--help"],
         &["status", "--help"],
         &["withdraw", "--help"],

@@ -3,8 +3,11 @@
 
 #[path = "../../../crates/chain/tests/common/anvil.rs"]
 mod anvil;
+mod audit;
 mod chain;
 mod files;
+#[path = "../../../crates/model/tests/common/zip.rs"]
+mod zip;
 
 use std::{
     io::pipe,

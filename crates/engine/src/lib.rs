@@ -9,6 +9,7 @@
 //! - [`reference`]: the reference engine, plain Rust, fp64 inside
 //! - [`torch`]: the libtorch engine and its self-test
 //! - [`judge`]: every element of a run or a layer, asked of the judge
+//! - [`operator`]: one operator by itself, computed and judged
 //! - [`trace`]: commitments of a run, layers reopened
 //! - `map`, `layout`: index maps and the structure of a plan, for both engines
 
@@ -18,6 +19,7 @@ pub mod engine;
 pub mod judge;
 mod layout;
 mod map;
+pub mod operator;
 pub mod reference;
 pub mod torch;
 pub mod trace;

@@ -9,6 +9,7 @@ use crate::{
     fold::{self, Budget},
     ir::{Limits, Map, Op, Program, Source, Value, ValueId, elements, row_major},
     limits,
+    names::Named,
     view::{View, broadcast, check_dims},
 };
 
@@ -195,6 +196,29 @@ impl Build {
             operands: vec![view.map()],
         })?;
         Ok(output)
+    }
+
+    /// Notes that the file has a value of this name.
+    pub(crate) fn note(&mut self, name: &str, node: &str, view: &View) {
+        self.program.named.push(Named {
+            name: name.into(),
+            node: node.into(),
+            view: view.clone(),
+        });
+    }
+
+    /// Notes for every copy made for a view that the view's names are the copy's too.
+    pub(crate) fn note_copies(&mut self) {
+        let copied = self.program.named.iter().filter_map(|named| {
+            let view = &named.view;
+            let key = (view.value, view.base, view.dims.clone(), view.strides.clone());
+            self.copies.get(&key).map(|copy| Named {
+                view: copy.clone(),
+                ..named.clone()
+            })
+        });
+        let copied: Vec<Named> = copied.collect();
+        self.program.named.extend(copied);
     }
 
     fn push(&mut self, op: Op) -> Result<(), Refusal> {

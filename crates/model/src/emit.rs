@@ -9,6 +9,7 @@ use crate::{
     error::{CompileError, TooCostly},
     ir::{Limits, Op, Program, Source, ValueId},
     layers::Layers,
+    names,
     plan::{Io, Layer, Plan, Weight},
 };
 
@@ -38,6 +39,7 @@ pub(crate) fn emit(program: Program, layers: &Layers, profile: u64) -> Result<Pl
         weights: Vec::new(),
         operators: Vec::with_capacity(program.ops.len()),
         names: Vec::with_capacity(program.ops.len()),
+        values: names::resolve(&program),
         layers: places.layers.clone(),
         trace_count: places.trace_count,
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use touchstone_protocol::descriptor::{Bound, Code, Dtype};
 
-use crate::error::Refusal;
+use crate::{error::Refusal, names::Named};
 
 /// Index into [`Program::values`].
 pub(crate) type ValueId = usize;
@@ -150,6 +150,8 @@ pub(crate) struct Program {
     pub(crate) outputs: Vec<ValueId>,
     /// ONNX names of the outputs.
     pub(crate) output_names: Vec<String>,
+    /// The file's values, in the order of its nodes; what is kept under another name too stands there more than once.
+    pub(crate) named: Vec<Named>,
 }
 
 impl Program {

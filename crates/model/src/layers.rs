@@ -218,6 +218,10 @@ pub(crate) fn merge_copies(program: &mut Program, layers: &mut Layers) {
         *range = start..ops.len();
     }
     program.ops = ops;
+    program
+        .named
+        .iter_mut()
+        .for_each(|named| named.view.value = instead[named.view.value]);
 }
 
 #[cfg(test)]

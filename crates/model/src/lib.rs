@@ -11,6 +11,7 @@
 //! - `dense`: copies that make rows contiguous.
 //! - `layers`: the cutting rule.
 //! - `emit`, `cost`, `size`: descriptors, places, weights; caps on a verdict and on a run.
+//! - [`names`]: where the plan has the file's values.
 //! - [`plan`], [`inspect`], [`tensor_file`]: what others use.
 
 mod build;
@@ -27,6 +28,7 @@ mod ir;
 mod layers;
 pub mod limits;
 mod lower;
+pub mod names;
 mod ops;
 pub mod plan;
 mod proto;

@@ -131,6 +131,7 @@ pub(crate) fn lower(graph: Graph) -> Result<Program, CompileError> {
     for (number, input) in graph.inputs.iter().enumerate() {
         let view = build.value(&input.name, input.dtype, &input.dims, Source::Input(number as u32));
         build.program.inputs.push(view.value);
+        build.note(&input.name, "", &view);
         bound.insert(input.name.clone(), Bound::View(view));
     }
     for (name, constant) in graph.constants {
@@ -144,6 +145,9 @@ pub(crate) fn lower(graph: Graph) -> Result<Program, CompileError> {
     for (index, node) in &graph.nodes {
         let reason = match node_outputs(&mut build, &bound, node) {
             Ok(views) => {
+                for (name, view) in node.outputs.iter().zip(&views).filter(|(name, _)| !name.is_empty()) {
+                    build.note(name, &node.name, view);
+                }
                 bind_outputs(&mut bound, node, views);
                 continue;
             }
@@ -185,6 +189,7 @@ pub(crate) fn lower(graph: Graph) -> Result<Program, CompileError> {
         place_output(&mut build, output, &view)
             .map_err(|reason| CompileError::Malformed(format!("output `{}`: {reason}", output.name)))?;
     }
+    build.note_copies();
     Ok(build.program)
 }
 
@@ -284,7 +289,13 @@ fn place_output(build: &mut Build, output: &GraphOutput, view: &View) -> Result<
         build.program.values[view.value].dims = view.dims.clone();
         view.value
     } else {
-        build.output_copy(&output.name, view).map_err(|refusal| refusal.0)?
+        let copy = build.output_copy(&output.name, view).map_err(|refusal| refusal.0)?;
+        build.note(
+            &output.name,
+            "",
+            &View::whole(copy, &output.name, view.dtype, &view.dims),
+        );
+        copy
     };
     build.program.outputs.push(value);
     build.program.output_names.push(output.name.clone());

@@ -11,6 +11,8 @@ use touchstone_protocol::{
     tensor::{self, TensorError},
 };
 
+use crate::names::NamedValue;
+
 /// Name, dtype and shape of a graph input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Io {
@@ -59,6 +61,8 @@ pub struct Plan {
     pub operators: Vec<Descriptor>,
     /// The ONNX value name behind each operator's output, for people; not committed.
     pub names: Vec<String>,
+    /// The values of the ONNX file with their places in the plan; not committed.
+    pub values: Vec<NamedValue>,
     /// Layers in order; together they cover all operators.
     pub layers: Vec<Layer>,
     /// Number of values placed in `Trace`.

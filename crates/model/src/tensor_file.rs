@@ -14,6 +14,8 @@ use crate::{
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Longest header of an `.npy` file: five keys' worth is some hundred bytes.
 const MAX_HEADER: usize = 1 << 16;
+/// Bytes within which the header of an `.npy` file ends: magic, version, length, header.
+pub const NPY_HEAD: usize = MAX_HEADER + 12;
 
 /// Why a tensor file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,22 @@ pub fn read_npy(bytes: &[u8]) -> Result<Tensor, TensorFileError> {
 }
 
 fn npy(bytes: &[u8]) -> Result<Tensor, String> {
+    let (dtype, dims, data) = parts(bytes)?;
+    Tensor::new(dtype, dims, data)
+}
+
+/// Dtype, shape and length of the header of an `.npy` file, given its first [`NPY_HEAD`] bytes or all of it: a look at a file
+/// whose data may be large.
+///
+/// # Errors
+/// As [`read_npy`], but for the length of the data.
+pub fn npy_head(bytes: &[u8]) -> Result<(Dtype, Vec<u32>, usize), TensorFileError> {
+    let (dtype, dims, data) = parts(bytes).map_err(TensorFileError::Npy)?;
+    Ok((dtype, dims, bytes.len() - data.len()))
+}
+
+/// Dtype, shape and what stands behind the header.
+fn parts(bytes: &[u8]) -> Result<(Dtype, Vec<u32>, &[u8]), String> {
     let rest = bytes
         .strip_prefix(MAGIC)
         .ok_or("it does not start with the magic bytes")?;
@@ -78,7 +96,7 @@ fn npy(bytes: &[u8]) -> Result<Tensor, String> {
     if fortran && shape.len() > 1 {
         return Err("it is in Fortran order; save np.ascontiguousarray(array)".into());
     }
-    Tensor::new(dtype, dims_of(&shape)?, data)
+    Ok((dtype, dims_of(&shape)?, data))
 }
 
 /// `(descr, fortran_order, shape)` of `{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }`.
@@ -194,6 +212,8 @@ mod tests {
             let tensor = Tensor::new(dtype, dims, bytes).unwrap();
             let file = write_npy(&tensor);
             assert_eq!((file.len() - tensor.bytes.len()) % 64, 0);
+            let head = (tensor.dtype, tensor.dims.clone(), file.len() - tensor.bytes.len());
+            assert_eq!(npy_head(&file[..head.2]), Ok(head));
             assert_eq!(read_npy(&file), Ok(tensor));
         }
     }

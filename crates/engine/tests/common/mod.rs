@@ -123,6 +123,7 @@ pub fn plan(
         weights: Vec::new(),
         operators: vec![descriptor],
         names: vec!["y".into()],
+        values: Vec::new(),
         layers: vec![Layer {
             operators: 0..1,
             inner_count: 0,
