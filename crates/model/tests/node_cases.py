@@ -15,9 +15,9 @@ from onnx.backend.test.case.node import collect_testcases
 
 OPERATORS = set(
     """Abs Add And ArgMax AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv Div Dropout
-    Equal Erf Exp Expand Flatten Gather Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual Identity
-    LayerNormalization Less LessOrEqual MatMul Max MaxPool Min Mul Neg Not Or Pad Pow Range Reciprocal ReduceMax ReduceMean
-    ReduceSum Relu Reshape Shape Sigmoid Size Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where
+    Equal Erf Exp Expand Flatten Gather GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual Identity
+    LayerNormalization Less LessOrEqual MatMul Max MaxPool Min Mul Neg Not Or Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceMax
+    ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Shape Sigmoid Size Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where
     CastLike""".split()
 )
 TYPES = {TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}

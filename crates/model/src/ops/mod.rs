@@ -254,6 +254,45 @@ mod tests {
     }
 
     #[test]
+    fn constant_indices_of_elements_are_a_view_when_their_steps_are_even() {
+        let model = |indices: &[i64]| {
+            Model::new()
+                .input("x", 1, &[1, 6])
+                .output("y")
+                .ints("i", indices)
+                .ints("shape", &[indices.len() as i64 / 2, 2])
+                .node("Reshape", "i shape", "n")
+                .node("GatherND", "x n", "g")
+                .node("Relu", "g", "y")
+        };
+        assert_eq!(codes(&model(&[0, 1, 0, 3, -1, -1]).plan()), "Relu");
+        assert_eq!(codes(&model(&[0, 1, 0, 2, 0, 5]).plan()), "Gather Relu");
+        for bad in [&[1, 0][..], &[0, 6], &[0, -7], &[-2, 0]] {
+            let error = model(bad).compile().unwrap_err().to_string();
+            assert!(error.contains("out of range"), "{error}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_a_contraction_of_a_row_with_itself() {
+        let model = |op: &str| {
+            Model::new()
+                .input("x", 1, &[3, 8])
+                .output("y")
+                .node(op, "x", "y")
+                .list("axes", &[1])
+        };
+        for (op, expected) in [
+            ("ReduceL2", "Contract Sqrt"),
+            ("ReduceSumSquare", "Contract"),
+            ("ReduceL1", "Abs Sum"),
+            ("ReduceMin", "Neg MaxPool Neg"),
+        ] {
+            assert_eq!(codes(&model(op).plan()), expected, "{op}");
+        }
+    }
+
+    #[test]
     fn equal_copies_of_a_layer_are_made_once() {
         let model = Model::new()
             .input("x", 1, &[1, 4, 6, 6])

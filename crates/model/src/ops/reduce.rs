@@ -1,6 +1,7 @@
 //! Reductions over axes.
 //!
-//! <https://onnx.ai/onnx/operators/onnx__ReduceMean.html>, `ReduceSum`, `ReduceMax`, `ArgMax`
+//! <https://onnx.ai/onnx/operators/onnx__ReduceMean.html> and its neighbours, `ArgMax`. Those that the plan has no operator for are
+//! made of ones that it has: a sum of squares is a contraction of the operand with itself.
 
 use touchstone_protocol::descriptor::{Code, Dtype};
 
@@ -12,6 +13,9 @@ use crate::{
     lower::Call,
     view::View,
 };
+
+/// What is made of an operand over sorted axes; the flag says whether the axes stay in the shape.
+type Reduce = fn(&mut Build, &View, &[usize], bool) -> Result<View, Refusal>;
 
 const fn reduction(name: &'static str, lower: fn(&mut Build, &Call) -> Outcome) -> Operator {
     Operator {
@@ -25,9 +29,19 @@ const fn reduction(name: &'static str, lower: fn(&mut Build, &Call) -> Outcome) 
 }
 
 pub(super) const OPERATORS: &[Operator] = &[
-    reduction("ReduceMean", |build, call| reduce(build, call, Code::Mean, 18)),
-    reduction("ReduceSum", |build, call| reduce(build, call, Code::Sum, 13)),
-    reduction("ReduceMax", |build, call| reduce(build, call, Code::MaxPool, 18)),
+    reduction("ReduceMean", |b, c| {
+        reduce(b, c, 18, |b, x, axes, keep| reduced(b, x, Code::Mean, axes, keep))
+    }),
+    reduction("ReduceSum", |b, c| {
+        reduce(b, c, 13, |b, x, axes, keep| reduced(b, x, Code::Sum, axes, keep))
+    }),
+    reduction("ReduceMax", |b, c| {
+        reduce(b, c, 18, |b, x, axes, keep| reduced(b, x, Code::MaxPool, axes, keep))
+    }),
+    reduction("ReduceMin", |b, c| reduce(b, c, 18, minimum)),
+    reduction("ReduceL1", |b, c| reduce(b, c, 18, absolute)),
+    reduction("ReduceL2", |b, c| reduce(b, c, 18, length)),
+    reduction("ReduceSumSquare", |b, c| reduce(b, c, 18, squares)),
     Operator {
         name: "ArgMax",
         since: 1,
@@ -39,7 +53,7 @@ pub(super) const OPERATORS: &[Operator] = &[
 ];
 
 /// `operand_since` is the operator set from which on the axes are an operand.
-fn reduce(build: &mut Build, call: &Call, code: Code, operand_since: i64) -> Outcome {
+fn reduce(build: &mut Build, call: &Call, operand_since: i64, make: Reduce) -> Outcome {
     let x = call.input(0)?;
     if x.dtype != Dtype::F32 {
         refuse!("dtype {:?}, f32 is supported", x.dtype);
@@ -53,20 +67,50 @@ fn reduce(build: &mut Build, call: &Call, code: Code, operand_since: i64) -> Out
         None => call.ints("axes")?.unwrap_or_default().to_vec(),
     };
     if list.is_empty() && call.flag("noop_with_empty_axes", false)? {
-        return Ok(vec![x.clone()]);
+        // Nothing is added up; what is done to each element still is.
+        return Ok(vec![make(build, x, &[], true)?]);
     }
     let axes = if list.is_empty() {
         (0..x.rank()).collect()
     } else {
         ir::axes(&list, x.rank())?
     };
-    Ok(vec![reduced(build, x, code, &axes, call.flag("keepdims", true)?)?])
+    Ok(vec![make(build, x, &axes, call.flag("keepdims", true)?)?])
 }
 
-/// A reduction of sorted `axes`; without `keep` they leave the shape.
+/// A reduction of sorted `axes`, of none the operand; without `keep` they leave the shape.
 pub(super) fn reduced(build: &mut Build, x: &View, code: Code, axes: &[usize], keep: bool) -> Result<View, Refusal> {
+    if axes.is_empty() {
+        return Ok(x.clone());
+    }
     let draft = draft(x, code, Dtype::F32, axes, keep);
     build.emit(draft)
+}
+
+/// `−max −x`.
+fn minimum(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
+    let negative = build.elementwise(Code::Neg, Dtype::F32, &[x])?;
+    let maximum = reduced(build, &negative, Code::MaxPool, axes, keep)?;
+    build.elementwise(Code::Neg, Dtype::F32, &[&maximum])
+}
+
+/// `Σ |x|`.
+fn absolute(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
+    let sizes = build.elementwise(Code::Abs, Dtype::F32, &[x])?;
+    reduced(build, &sizes, Code::Sum, axes, keep)
+}
+
+/// `Σ x²`.
+fn squares(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
+    let mut draft = draft(x, Code::Contract, Dtype::F32, axes, keep);
+    draft.operands.push(draft.operands[0].clone());
+    build.emit(draft)
+}
+
+/// `√Σ x²`.
+fn length(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
+    let sum = squares(build, x, axes, keep)?;
+    build.elementwise(Code::Sqrt, Dtype::F32, &[&sum])
 }
 
 fn draft(x: &View, code: Code, dtype: Dtype, axes: &[usize], keep: bool) -> Draft {
