@@ -10,6 +10,7 @@
 //! - [`torch`]: the libtorch engine and its self-test
 //! - [`judge`]: every element of a run or a layer, asked of the judge
 //! - [`operator`]: one operator by itself, computed and judged
+//! - [`slack`]: how far an undetectable cheat can move what a model gives
 //! - [`trace`]: commitments of a run, layers reopened
 //! - `map`, `layout`: index maps and the structure of a plan, for both engines
 
@@ -21,6 +22,7 @@ mod layout;
 mod map;
 pub mod operator;
 pub mod reference;
+pub mod slack;
 pub mod torch;
 pub mod trace;
 pub mod value;

@@ -34,7 +34,7 @@ fn unary(code: Code, a: &Tensor) -> Result<Tensor, TchError> {
     match code {
         // MKL's fp32 square root, which libtorch calls on long tensors, is off by an ulp for about 1 in 150 arguments. No fp32 root is
         // closer to halfway between two fp32 numbers than 2^-50 of itself, so an fp64 root rounds right.
-        Code::Sqrt => a.f_to_kind(Kind::Double)?.f_sqrt()?.f_to_kind(Kind::Float),
+        Code::Sqrt => a.f_to_kind(Kind::Double)?.f_sqrt()?.f_to_kind(a.f_kind()?),
         Code::Neg => a.f_neg(),
         Code::Abs => a.f_abs(),
         Code::Relu => a.f_relu(),

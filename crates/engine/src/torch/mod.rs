@@ -14,6 +14,7 @@
 //! - `view`: operands as strided or gathered tensors
 //! - `copy`, `exact`, `contract`, `reduce`, `rows`: kernels by family
 //! - [`self_test`]: start-up checks
+//! - `slack`: half-widths of envelopes, and derivatives through the kernels
 
 mod contract;
 mod copy;
@@ -23,15 +24,18 @@ mod model;
 mod reduce;
 mod rows;
 pub mod self_test;
+mod slack;
 mod view;
 
 use std::sync::Arc;
 
 use touchstone_model::plan::Plan;
+use touchstone_protocol::model::Profile;
 
 use self::executor::Executor;
 use crate::{
     engine::{Engine, EngineError, Keep, LayerValues, Run, ValueSource, boundary_inputs, check_inputs},
+    slack::{Answer, Question},
     value::Value,
 };
 
@@ -104,6 +108,60 @@ impl Torch {
             name: format!("libtorch on {device}, {} threads", options.threads),
             executor,
         })
+    }
+}
+
+impl Torch {
+    /// What [`crate::slack`] asks: numbers made of a run's values, and how far an undetectable cheat can move each under each of the
+    /// profiles, to first order.
+    ///
+    /// # Errors
+    /// The run lacks inner values or is not of the plan, a question asks for what is not there, or a failure of the library.
+    pub fn slack(
+        &self,
+        plan: &Arc<Plan>,
+        run: &Run,
+        profiles: &[Profile],
+        questions: &[Question],
+    ) -> Result<Vec<Answer>, EngineError> {
+        let (plan, run, profiles) = (plan.clone(), run.clone(), profiles.to_vec());
+        let questions = questions.to_vec();
+        self.executor
+            .call(move |worker| slack::answers(&plan, &run, &profiles, &questions, worker.device()))
+    }
+
+    /// The half-widths of the envelopes of an operator's elements under each of the profiles, that [`Torch::slack`] weighs derivatives
+    /// with: how far a result may lie from the exact one of the run's own operands. None where a result has one right answer.
+    ///
+    /// # Errors
+    /// As [`Torch::slack`].
+    pub fn half_widths(
+        &self,
+        plan: &Arc<Plan>,
+        run: &Run,
+        profiles: &[Profile],
+        operator: u32,
+    ) -> Result<Option<Vec<Vec<f64>>>, EngineError> {
+        let (plan, run, profiles) = (plan.clone(), run.clone(), profiles.to_vec());
+        self.executor
+            .call(move |worker| slack::widths(&plan, &run, &profiles, operator, worker.device()))
+    }
+
+    /// The derivatives of a weighted sum of an operator's elements, (element, weight), by the elements of each operator: those that
+    /// [`Torch::slack`] takes. None where it does not depend on the operator, or the operator's results have no width.
+    ///
+    /// # Errors
+    /// As [`Torch::slack`].
+    pub fn derivatives(
+        &self,
+        plan: &Arc<Plan>,
+        run: &Run,
+        operator: u32,
+        weights: &[(u64, f64)],
+    ) -> Result<Vec<Option<Vec<f64>>>, EngineError> {
+        let (plan, run, weights) = (plan.clone(), run.clone(), weights.to_vec());
+        self.executor
+            .call(move |worker| slack::gradient(&plan, &run, operator, &weights, worker.device()))
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) struct Numerics {
 }
 
 impl Numerics {
-    fn of(profile: Profile, device: tch::Device) -> Self {
+    pub(super) fn of(profile: Profile, device: tch::Device) -> Self {
         let (kind, block) = match profile.kind {
             model::Kind::Fast => (Kind::Float, None),
             model::Kind::Blocked(block) => (Kind::Float, Some(block.into())),
@@ -254,7 +254,7 @@ impl Model {
     }
 }
 
-fn library(error: TchError) -> EngineError {
+pub(super) fn library(error: TchError) -> EngineError {
     EngineError::Library {
         library: "libtorch",
         what: error.to_string(),
@@ -269,7 +269,7 @@ fn numbered(mut values: Vec<(Place, Value)>) -> Vec<Value> {
 
 /// A flat tensor of its own memory: kernels may differ in the last bit with the alignment of what they read, and libtorch aligns
 /// what it allocates alike.
-fn load(value: &Value, device: tch::Device) -> Result<Tensor, TchError> {
+pub(super) fn load(value: &Value, device: tch::Device) -> Result<Tensor, TchError> {
     let count = (value.bytes.len() / value.dtype.size()) as i64;
     Tensor::f_from_data_size(&value.bytes, &[count], kind(value.dtype))?.f_to_device(device)
 }
@@ -290,12 +290,6 @@ fn store(tensor: &Tensor, d: &Descriptor) -> Result<Value, TchError> {
 /// The output as the flat, contiguous tensor that views of later operators start from. Those count from the start of the memory, so
 /// it must begin there.
 fn flatten(d: &Descriptor, output: Tensor) -> Result<Tensor, TchError> {
-    let count = element_count(&d.dims).unwrap_or(0) as i64;
-    let output = if output.numel() as i64 == count {
-        output
-    } else {
-        output.f_expand(sizes(&d.output_axes), false)?
-    };
     if output.f_kind()? != kind(d.dtype) {
         return Err(TchError::Kind(format!(
             "gave {:?}, expected {:?}",
@@ -303,15 +297,29 @@ fn flatten(d: &Descriptor, output: Tensor) -> Result<Tensor, TchError> {
             d.dtype
         )));
     }
-    let flat = output.f_contiguous()?.f_reshape([count])?;
+    let flat = flat(d, &output)?;
     if flat.f_storage_offset()? == 0 {
         Ok(flat)
     } else {
-        flat.f_as_strided_copy([count], [1], flat.f_storage_offset()?)
+        flat.f_as_strided_copy(flat.size(), [1], flat.f_storage_offset()?)
     }
 }
 
-fn prepare(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
+/// All elements in a row, those that are alike repeated.
+pub(super) fn flat(d: &Descriptor, output: &Tensor) -> Result<Tensor, TchError> {
+    let count = element_count(&d.dims).unwrap_or(0) as i64;
+    if output.numel() as i64 == count {
+        output.f_contiguous()?.f_reshape([count])
+    } else {
+        output
+            .f_expand(sizes(&d.output_axes), false)?
+            .f_contiguous()?
+            .f_reshape([count])
+    }
+}
+
+/// The kernel of one operator.
+pub(super) fn prepare(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
     let device = numerics.device;
     if element_count(&d.dims) == Some(0) {
         let dtype = d.dtype;

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Operand 0 as rows: the output axes but the row's, then the row. Gives the row axis too.
-fn rows(d: &Descriptor, axis: u32, device: tch::Device) -> Result<(View, i64), PrepareError> {
+pub(super) fn rows(d: &Descriptor, axis: u32, device: tch::Device) -> Result<(View, i64), PrepareError> {
     let row = d.output_axes.len();
     let axes: Vec<usize> = (0..row).filter(|a| *a != axis as usize).chain([row]).collect();
     Ok((View::new(d, 0, &axes, device)?, axis.into()))
