@@ -37,7 +37,7 @@ class InNumpy:
     def take(self, array: np.ndarray) -> np.ndarray:
         return array.astype(self.kind) if array.dtype == np.float32 else array
 
-    def run(self, graph, inputs: dict) -> dict:
+    def run(self, graph, inputs: dict, profile: str) -> dict:
         with np.errstate(all="ignore"):
             return graph.run(self, inputs)
 

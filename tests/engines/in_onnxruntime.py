@@ -19,7 +19,7 @@ class InOnnxRuntime:
         self.name = f"ONNX Runtime, {more}"
         self.sessions: dict = {}
 
-    def run(self, graph, inputs: dict) -> dict:
+    def run(self, graph, inputs: dict, profile: str) -> dict:
         if graph.path not in self.sessions:
             self.sessions = {graph.path: self.session(graph)}
         session, names = self.sessions[graph.path]

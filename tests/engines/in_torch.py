@@ -18,7 +18,7 @@ class InTorch:
     def take(self, array: np.ndarray) -> np.ndarray:
         return array
 
-    def run(self, graph, inputs: dict) -> dict:
+    def run(self, graph, inputs: dict, profile: str) -> dict:
         torch.set_num_threads(self.threads)
         with torch.no_grad(), torch.backends.mkldnn.flags(enabled=self.onednn), np.errstate(all="ignore"):
             return graph.run(self, inputs)

@@ -10,8 +10,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 20
+KINDS = ("equal", "growing", "shrinking", "cancellation", "subnormal", "near ties", "masked rows", "spread")
 LONG, ROWS = 640, 6
-SHAPES = {
+# What one kind has of each input; kinds stand one after the other.
+PARTS = {
     "a": [ROWS, LONG],
     "b": [LONG, ROWS],
     "rows": [ROWS, LONG],
@@ -21,7 +23,10 @@ SHAPES = {
     "numbers": [1200],
     "others": [1200],
 }
-KINDS = ("equal", "growing", "shrinking", "cancellation", "subnormal", "near ties", "masked rows", "spread")
+SHAPES = {
+    name: [shape[0], shape[1] * len(KINDS)] if name == "b" else [shape[0] * len(KINDS), *shape[1:]]
+    for name, shape in PARTS.items()
+}
 
 
 def build(path: Path) -> None:
@@ -73,10 +78,15 @@ def build(path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def inputs(kind: str) -> dict[str, np.ndarray]:
-    """The model's inputs of one kind."""
-    rng = np.random.default_rng(KINDS.index(kind))
-    return {name: fill(kind, name, shape, rng).astype(np.float32) for name, shape in SHAPES.items()}
+def inputs() -> dict[str, np.ndarray]:
+    """The model's inputs, all kinds one after the other; products meet every kind with every other."""
+    generators = [np.random.default_rng(number) for number in range(len(KINDS))]
+    return {
+        name: np.concatenate(
+            [fill(kind, name, shape, rng).astype(np.float32) for kind, rng in zip(KINDS, generators)], axis=int(name == "b")
+        )
+        for name, shape in PARTS.items()
+    }
 
 
 def fill(kind: str, name: str, shape: list[int], rng: np.random.Generator) -> np.ndarray:

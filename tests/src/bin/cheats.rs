@@ -41,7 +41,9 @@ fn main() -> Result<()> {
     for (place, cheat) in cheats(&subject)?.iter().enumerate() {
         let m = measure(&subject, cheat)?;
         eprintln!("{m:?}");
-        let smallest = m.smallest.map(|(words, relative)| json!({ "size": words, "relative": relative, "share": m.smallest_share }));
+        let smallest = m
+            .smallest
+            .map(|(words, relative)| json!({ "size": words, "relative": relative, "share": m.smallest_share }));
         let row = json!({ "place": place, "outside": m.outside, "elements": m.elements, "share": m.share, "smallest": smallest });
         found.insert(m.name, row);
     }

@@ -110,10 +110,10 @@ impl Kind {
     /// The engine fails, or the operator is not one that this cheat can touch.
     pub fn output(&self, subject: &Subject<'_>, size: f64, operator: usize, operands: &[Value]) -> Result<Value> {
         let d = subject.operator(operator)?;
-        let honest = || subject.step(d, operands);
+        let honest = || subject.step(operator, operands);
         let with = |change: &dyn Fn(usize, &Value) -> Result<Value>| {
             let changed = operands.iter().enumerate().map(|(n, value)| change(n, value));
-            subject.step(d, &changed.collect::<Result<Vec<_>>>()?)
+            subject.step(operator, &changed.collect::<Result<Vec<_>>>()?)
         };
         let matrix = |n: usize| n < 2 && subject.reads_weight(operator, n);
         match self {
@@ -162,10 +162,10 @@ impl Kind {
                 })
             }
             Self::OtherEpsilon { sign, .. } => {
-                let mut d = d.clone();
-                let epsilon = d.params.first_mut().context("no epsilon")?;
+                let mut params = d.params.clone();
+                let epsilon = params.first_mut().context("no epsilon")?;
                 *epsilon = ((f64::from(f32::from_bits(*epsilon)) + sign * size) as f32).to_bits();
-                subject.step(&d, operands)
+                subject.step_with(operator, params, operands)
             }
             Self::FlippedBit { element, .. } => {
                 let value = honest()?;
@@ -225,7 +225,9 @@ pub(super) fn residual(subject: &Subject<'_>, operator: usize, d: &Descriptor) -
 /// The first operator that rounds.
 pub(super) fn first_with_width(subject: &Subject<'_>) -> Option<usize> {
     let codes = subject.plan.operators.iter();
-    codes.map(|d| Family::of(d.code)).position(|family| !matches!(family, Family::Copy | Family::Exact))
+    codes
+        .map(|d| Family::of(d.code))
+        .position(|family| !matches!(family, Family::Copy | Family::Exact))
 }
 
 fn mapped(value: &Value, change: impl FnMut(f32) -> f32) -> Result<Value> {
@@ -255,7 +257,17 @@ fn rounded(x: f32, bits: i32, least: i32) -> f32 {
 }
 
 fn quantized(value: &Value, bits: i32) -> Result<Value> {
-    let largest = value.to_f32().context("not fp32")?.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let largest = value
+        .to_f32()
+        .context("not fp32")?
+        .iter()
+        .fold(0f32, |m, x| m.max(x.abs()));
     let scale = f64::from(largest) / (2f64.powi(bits - 1) - 1.0);
-    mapped(value, |x| if scale == 0.0 { x } else { ((f64::from(x) / scale).round_ties_even() * scale) as f32 })
+    mapped(value, |x| {
+        if scale == 0.0 {
+            x
+        } else {
+            ((f64::from(x) / scale).round_ties_even() * scale) as f32
+        }
+    })
 }

@@ -2,7 +2,11 @@
 
 use anyhow::{Context as _, Result};
 use touchstone_engine::Value;
-use touchstone_protocol::{check::Check, descriptor::{Code, Place}, judge::Report};
+use touchstone_protocol::{
+    check::Check,
+    descriptor::{Code, Place},
+    judge::Report,
+};
 
 use super::{
     Kind, Subject,
@@ -23,7 +27,7 @@ pub struct Cheat {
 pub struct Smaller {
     /// What is made smaller.
     pub kind: Kind,
-    /// What it is measured by, `{}` standing for the size.
+    /// What it is measured by, `{}` standing for the size, `{r}` for the relative change.
     pub unit: &'static str,
     /// Sizes, each more than the one before.
     pub sizes: Vec<f64>,
@@ -71,12 +75,23 @@ pub fn measure(subject: &Subject<'_>, cheat: &Cheat) -> Result<Measured> {
         && let Some((at, report)) = smallest(subject, smaller)?
     {
         let size = *smaller.sizes.get(at).context("no such size")?;
-        let size = if size.fract() == 0.0 { format!("{size}") } else { format!("{size:.1e}") };
         let relative = *smaller.relative.get(at).context("no such size")?;
-        measured.smallest = Some((smaller.unit.replace("{}", &size), relative));
+        let words = smaller
+            .unit
+            .replace("{}", &number(size))
+            .replace("{r}", &number(relative));
+        measured.smallest = Some((words, relative));
         measured.smallest_share = share(&report);
     }
     Ok(measured)
+}
+
+fn number(size: f64) -> String {
+    if size.fract() == 0.0 {
+        format!("{size}")
+    } else {
+        format!("{size:.1e}")
+    }
 }
 
 /// The least size that is convicted, by bisection: where a size is, larger ones are.
@@ -97,13 +112,18 @@ fn smallest(subject: &Subject<'_>, smaller: &Smaller) -> Result<Option<(usize, R
 
 /// Powers of the square root of two.
 fn powers(from: i32, to: i32) -> Vec<f64> {
-    (2 * from..=2 * to).map(|half| 2f64.powf(f64::from(half) / 2.0)).collect()
+    (2 * from..=2 * to)
+        .map(|half| 2f64.powf(f64::from(half) / 2.0))
+        .collect()
 }
 
 /// Counts of bits, from `most` down.
 fn bits(most: i32, least: i32) -> (Vec<f64>, Vec<f64>) {
     let kept = || (least..=most).rev();
-    (kept().map(f64::from).collect(), kept().map(|bits| 2f64.powi(-bits)).collect())
+    (
+        kept().map(f64::from).collect(),
+        kept().map(|bits| 2f64.powi(-bits)).collect(),
+    )
 }
 
 /// The list: every cheat that this model has room for.
@@ -127,17 +147,34 @@ pub fn cheats(subject: &Subject<'_>) -> Result<Vec<Cheat>> {
     list.extend(blocks(subject));
     list.extend(inputs(subject));
     list.extend(rows(subject));
-    let (sizes, relative) = ((0..=30).map(f64::from).collect(), (0..=30).map(|bit| 2f64.powi(bit - 23)).collect());
-    let flipped = Kind::FlippedBit { operator: victim, element: elements / 2 };
+    let (sizes, relative) = (
+        (0..=30).map(f64::from).collect(),
+        (0..=30).map(|bit| 2f64.powi(bit - 23)).collect(),
+    );
+    let flipped = Kind::FlippedBit {
+        operator: victim,
+        element: elements / 2,
+    };
     list.push(Cheat {
         name: "a bit flip in one inner element".into(),
         full: (flipped.clone(), 22.0),
-        smaller: Some(Smaller { kind: flipped, unit: "bit {}", sizes, relative }),
+        smaller: Some(Smaller {
+            kind: flipped,
+            unit: "bit {}",
+            sizes,
+            relative,
+        }),
     });
     for (name, value) in [("NaN injected", f32::NAN), ("infinity injected", f32::INFINITY)] {
         list.push(Cheat {
             name: name.into(),
-            full: (Kind::Injected { operator: victim, value }, 1.0),
+            full: (
+                Kind::Injected {
+                    operator: victim,
+                    value,
+                },
+                1.0,
+            ),
             smaller: None,
         });
     }
@@ -146,7 +183,14 @@ pub fn cheats(subject: &Subject<'_>) -> Result<Vec<Cheat>> {
 }
 
 fn weights(victim: usize) -> Vec<Cheat> {
-    let smaller = |kind: Kind, unit, (sizes, relative)| Some(Smaller { kind, unit, sizes, relative });
+    let smaller = |kind: Kind, unit, (sizes, relative)| {
+        Some(Smaller {
+            kind,
+            unit,
+            sizes,
+            relative,
+        })
+    };
     let full_range = Kind::RoundedWeights { least: -126 };
     let inputs = Kind::RoundedInputs;
     let scaled = Kind::ScaledMatrix { operator: victim };
@@ -187,7 +231,9 @@ fn blocks(subject: &Subject<'_>) -> Vec<Cheat> {
     let mut list = Vec::new();
     let middle = added.len() / 2;
     if let Some(pair) = added.get(middle / 2 * 2..).and_then(|rest| rest.get(..2)) {
-        let kind = Kind::Skipped { operators: pair.to_vec() };
+        let kind = Kind::Skipped {
+            operators: pair.to_vec(),
+        };
         list.push(Cheat {
             name: "a skipped layer".into(),
             full: (kind.clone(), 1.0),
@@ -203,7 +249,9 @@ fn blocks(subject: &Subject<'_>) -> Vec<Cheat> {
     let readers = |n: usize| -> Vec<usize> {
         let reads = |sources: &[super::subject::Source]| sources.contains(&super::subject::Source::Operator(n));
         let all = subject.sources.iter().enumerate();
-        all.filter(|(_, sources)| reads(sources)).map(|(reader, _)| reader).collect()
+        all.filter(|(_, sources)| reads(sources))
+            .map(|(reader, _)| reader)
+            .collect()
     };
     let result = |n: usize| match readers(n).as_slice() {
         [norm] if subject.operator(*norm).is_ok_and(|d| d.code == Code::LayerNorm) => *norm,
@@ -212,11 +260,19 @@ fn blocks(subject: &Subject<'_>) -> Vec<Cheat> {
     let post = added.first().is_some_and(|first| result(*first) != *first);
     let block = |n: usize| if post { result(n) } else { n };
     if let [.., earlier, _, last] = added.as_slice() {
-        let kind = Kind::EarlyExit { last: block(*last), earlier: block(*earlier) };
+        let kind = Kind::EarlyExit {
+            last: block(*last),
+            earlier: block(*earlier),
+        };
         list.push(Cheat {
             name: "early exit".into(),
             full: (kind.clone(), 1.0),
-            smaller: Some(Smaller { kind, unit: "{} of the way", sizes: powers(-40, 0), relative: powers(-40, 0) }),
+            smaller: Some(Smaller {
+                kind,
+                unit: "{} of the way",
+                sizes: powers(-40, 0),
+                relative: powers(-40, 0),
+            }),
         });
     }
     list
@@ -229,7 +285,11 @@ fn inputs(subject: &Subject<'_>) -> Vec<Cheat> {
         sizes: powers(-40, 0),
         relative: powers(-40, 0),
     });
-    vec![Cheat { name: "another input".into(), full: (Kind::OtherInput, 1.0), smaller }]
+    vec![Cheat {
+        name: "another input".into(),
+        full: (Kind::OtherInput, 1.0),
+        smaller,
+    }]
 }
 
 /// Cheats on attention and layer norm.
@@ -248,11 +308,19 @@ fn rows(subject: &Subject<'_>) -> Vec<Cheat> {
         })
         .collect();
     if let Some(operator) = mixes.get(mixes.len() / 2) {
-        let kind = Kind::PrunedHead { operator: *operator, head: 1 };
+        let kind = Kind::PrunedHead {
+            operator: *operator,
+            head: 1,
+        };
         list.push(Cheat {
             name: "a pruned head".into(),
             full: (kind.clone(), 1.0),
-            smaller: Some(Smaller { kind, unit: "{} of it left out", sizes: powers(-40, 0), relative: powers(-40, 0) }),
+            smaller: Some(Smaller {
+                kind,
+                unit: "{} of it left out",
+                sizes: powers(-40, 0),
+                relative: powers(-40, 0),
+            }),
         });
     }
     let norms: Vec<usize> = subject.of_code(Code::LayerNorm).collect();
@@ -280,7 +348,11 @@ fn rows(subject: &Subject<'_>) -> Vec<Cheat> {
 
 /// Outputs in another order, and the two of them that are most alike swapped.
 fn permuted(subject: &Subject<'_>) -> Result<Cheat> {
-    let values = subject.values.last().and_then(Value::to_f32).context("the output is not fp32")?;
+    let values = subject
+        .values
+        .last()
+        .and_then(Value::to_f32)
+        .context("the output is not fp32")?;
     let mut order: Vec<usize> = (0..values.len()).collect();
     let at = |n: usize| values.get(n).copied().unwrap_or_default();
     order.sort_by(|a, b| at(*a).total_cmp(&at(*b)));
@@ -298,6 +370,11 @@ fn permuted(subject: &Subject<'_>) -> Result<Cheat> {
     Ok(Cheat {
         name: "outputs permuted".into(),
         full: (Kind::Reversed, 1.0),
-        smaller: Some(Smaller { kind: Kind::Swapped { pairs }, unit: "pair {}", sizes, relative }),
+        smaller: Some(Smaller {
+            kind: Kind::Swapped { pairs },
+            unit: "two that differ by {r} of the larger swapped",
+            sizes,
+            relative,
+        }),
     })
 }

@@ -1,16 +1,22 @@
 //! A model with an honest run: what a cheat changes, and what the judge says of it.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{collections::BTreeMap, num::NonZero, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use touchstone_engine::{Engine, Keep, Run, Value};
-use touchstone_model::plan::{Io, Layer, Plan};
+use touchstone_engine::{
+    Engine, Keep, Run, Value,
+    operator::{compute, judge},
+};
+use touchstone_model::plan::Plan;
 use touchstone_protocol::{
     descriptor::{Code, Descriptor, Place},
-    judge::{self, Report},
+    judge::Report,
 };
 
 use super::Kind;
+
+/// Threads that judge.
+const THREADS: NonZero<usize> = NonZero::new(2).unwrap();
 
 /// Where an operand comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,36 +104,18 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// The engine fails.
-    pub fn step(&self, d: &Descriptor, operands: &[Value]) -> Result<Value> {
-        let mut d = d.clone();
-        (d.layer, d.layer_inner_count, d.place) = (0, 0, Place::Output(0));
-        for (number, operand) in (0u32..).zip(&mut d.operands) {
-            operand.place = Place::Input(number);
-        }
-        let io = |name: &str, value: &Value| Io {
-            name: name.to_owned(),
-            dtype: value.dtype,
-            dims: value.dims.clone(),
-        };
-        let plan = Plan {
-            profile: self.plan.profile,
-            inputs: operands.iter().map(|value| io("operand", value)).collect(),
-            outputs: vec![Io {
-                name: "result".to_owned(),
-                dtype: d.dtype,
-                dims: d.dims.clone(),
-            }],
-            weights: Vec::new(),
-            operators: vec![d],
-            names: vec!["result".to_owned()],
-            layers: vec![Layer {
-                operators: 0..1,
-                inner_count: 0,
-            }],
-            trace_count: 0,
-        };
-        let run = self.engine.run(&Arc::new(plan), operands, Keep::Boundary)?;
-        run.outputs.into_iter().next().context("no result")
+    pub fn step(&self, operator: usize, operands: &[Value]) -> Result<Value> {
+        Ok(compute(self.engine, &self.plan, u32::try_from(operator)?, operands)?)
+    }
+
+    /// One operator alone with other parameters.
+    ///
+    /// # Errors
+    /// The engine fails.
+    pub fn step_with(&self, operator: usize, params: Vec<u32>, operands: &[Value]) -> Result<Value> {
+        let mut plan = (*self.plan).clone();
+        plan.operators.get_mut(operator).context("no such operator")?.params = params;
+        Ok(compute(self.engine, &plan, u32::try_from(operator)?, operands)?)
     }
 
     /// Runs a cheat of this size and judges what it touches.
@@ -152,15 +140,16 @@ impl<'a> Subject<'a> {
             let operands = self.operands(operator, &changed)?;
             let output = if touches {
                 let output = kind.output(self, size, operator, &operands)?;
-                report.merge(&judged(d, self.plan.profile, &operands, &output)?);
+                report.merge(&judge(d, self.plan.profile, &operands, &output, THREADS)?);
                 output
             } else {
-                self.step(d, &operands)?
+                self.step(operator, &operands)?
             };
             if self.values.get(operator) != Some(&output) {
                 changed.insert(operator, output);
             }
         }
+        ensure!(report.first_undecodable.is_none(), "an element is undecodable");
         Ok(report)
     }
 
@@ -178,19 +167,4 @@ impl<'a> Subject<'a> {
 
 fn key(layer: u32, place: Place) -> (u32, Place) {
     (if matches!(place, Place::Inner(_)) { layer } else { 0 }, place)
-}
-
-/// What the judge says of every element, on two threads.
-fn judged(d: &Descriptor, profile: u64, operands: &[Value], output: &Value) -> Result<Report> {
-    let operands: Vec<&[u8]> = operands.iter().map(|value| &*value.bytes).collect();
-    let (all, half) = (d.elements(), d.elements() / 2);
-    let part = |range| judge::judge_range(d, profile, &operands, &output.bytes, range);
-    let (first, second) = thread::scope(|scope| {
-        let second = scope.spawn(|| part(half..all));
-        (part(0..half), second.join())
-    });
-    let mut report = first?;
-    report.merge(&second.map_err(|_| anyhow!("a judging thread panicked"))??);
-    ensure!(report.first_undecodable.is_none(), "an element is undecodable");
-    Ok(report)
 }
