@@ -44,7 +44,8 @@ TARGETS = {
         "enclosure_honest",
     ],
     "/enclosure/": ["enclosure_constants", "enclosure_limits", "enclosure_honest", "profile_enclosures", "profile_engines"],
-    "": ["envelopes", "profile_sums", "judge_terms", "judge", "lib"],
+    "/leaf/rounded": ["tensor_cores"],
+    "": ["envelopes", "profile_sums", "tensor_cores", "judge_terms", "judge", "lib"],
 }
 # Where the bounds are: no constant there is left out. Solidity has the same ones, held by the differential tests; the list
 # changes the main ones.

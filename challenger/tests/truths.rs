@@ -73,6 +73,7 @@ fn model() -> Model {
             operator(Code::Greater, 1, Place::Output(0), Bool, &[(number, F32), (half, F32)]),
         ],
         names: ["greater", "not", "number", "again"].map(String::from).into(),
+        values: Vec::new(),
         layers: vec![
             Layer {
                 operators: 0..2,

@@ -3,11 +3,12 @@
 //! # Layout
 //!
 //! - `tensors`: inputs from files, outputs to files.
-//! - `model`: `model inspect`, `model publish`.
+//! - `model`: `model inspect`, `model publish`; `slack`: `model slack`.
 //! - `audit`: values of any engine, judged.
 //! - `run`: a model on libtorch through its plan, no network.
 //! - `request`, `status`: a request on chain; `withdraw`: what the market owes.
 //! - `chain`: what the commands that talk to a chain share.
+//! - `quote`: what `model inspect` says about disputes.
 //! - `profile`: names of numerics profiles.
 //! - `output`: what all of them print with.
 
@@ -19,8 +20,10 @@ mod chain;
 mod model;
 mod output;
 mod profile;
+mod quote;
 mod request;
 mod run;
+mod slack;
 mod status;
 mod tensors;
 mod withdraw;

@@ -16,7 +16,7 @@ use touchstone_protocol::{
     model::{MAX_INLINE_BYTES, ModelHeader, Profile},
 };
 
-use crate::{EXIT_STATUS, chain, output, tensors};
+use crate::{EXIT_STATUS, chain, output, quote, slack, tensors};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -26,11 +26,14 @@ pub(crate) enum Command {
     /// Publish a model in the name of the key's account
     #[command(after_help = EXIT_STATUS)]
     Publish(Publish),
+    /// Say how far an undetectable cheat can move the outputs, to first order, on an input
+    #[command(after_help = EXIT_STATUS)]
+    Slack(slack::Arguments),
 }
 
 /// A model file and what fixes its shapes.
 #[derive(Debug, Args)]
-pub(crate) struct Source {
+pub(crate) struct Graph {
     /// ONNX file
     #[arg(value_name = "MODEL.onnx")]
     pub(crate) file: PathBuf,
@@ -40,8 +43,16 @@ pub(crate) struct Source {
     /// Tensor file that makes a graph input a constant (repeat)
     #[arg(long = "bind", value_name = "NAME=FILE", value_parser = tensors::bind)]
     binds: Vec<(String, PathBuf)>,
+}
+
+/// A model file and the profile it is compiled under.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    #[command(flatten)]
+    pub(crate) graph: Graph,
     /// Numerics profile: which engines conform, and so how far a result may be moved unseen. `fast`: any order of summation in
-    /// fp32; `blocked:B`: sums in blocks of B terms; `wide`: fp64 inside each operator, the tightest and the slowest
+    /// fp32; `blocked:B`: sums in blocks of B terms; `wide`: fp64 inside each operator, the tightest and the slowest; `tf32`,
+    /// `bf16`, `fp16`: matrix products by tensor cores that read factors of that format, the loosest and the fastest
     #[arg(long, value_name = "PROFILE", default_value = "fast", value_parser = crate::profile::parse)]
     profile: Profile,
 }
@@ -76,6 +87,8 @@ pub(crate) struct Inspect {
     source: Source,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    clocks: quote::Clocks,
     /// Account whose model id to show
     #[arg(long, default_value_t = Address::ZERO)]
     publisher: Address,
@@ -96,16 +109,19 @@ pub(crate) struct Publish {
     /// Least fee of a request, in wei
     #[arg(long, default_value_t = U256::ZERO)]
     price: U256,
+    /// Graph inputs of a sample, in order: .pb or .npy files; the slack of the outputs on it is said
+    #[arg(long = "input", value_name = "FILE", num_args = 1..)]
+    inputs: Vec<PathBuf>,
 }
 
-impl Source {
+impl Graph {
     /// Reads and compiles the file; also its bytes.
-    pub(crate) fn compile(&self, limits: Option<&Limits>) -> Result<(Plan, Vec<u8>)> {
+    pub(crate) fn compile(&self, profile: Profile, limits: Option<&Limits>) -> Result<(Plan, Vec<u8>)> {
         let bytes = fs::read(&self.file).with_context(|| format!("read {}", self.file.display()))?;
         let options = CompileOptions {
             shapes: self.shapes.iter().cloned().collect(),
             binds: tensors::read_binds(&self.binds)?,
-            profile: self.profile.encode(),
+            profile: profile.encode(),
             limits: limits.map(Limits::get).unwrap_or_default(),
         };
         let plan = compile(&bytes, &options).map_err(|error| {
@@ -125,10 +141,18 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Reads and compiles the file; also its bytes.
+    pub(crate) fn compile(&self, limits: Option<&Limits>) -> Result<(Plan, Vec<u8>)> {
+        self.graph.compile(self.profile, limits)
+    }
+}
+
 pub(crate) fn run(command: Command) -> Result<()> {
     match command {
         Command::Inspect(arguments) => inspect(&arguments),
         Command::Publish(arguments) => publish(&arguments),
+        Command::Slack(arguments) => slack::run(&arguments),
     }
 }
 
@@ -137,9 +161,11 @@ fn inspect(arguments: &Inspect) -> Result<()> {
     let header = plan.header().context("the plan has no model id")?;
     let inspection = plan.inspect();
     let publisher = arguments.publisher;
+    let times = quote::Times::new(&arguments.clocks, &plan, &inspection);
     if arguments.json {
         let mut json = serde_json::to_value(&inspection)?;
         if let Some(object) = json.as_object_mut() {
+            object.insert("times".to_owned(), times.json());
             object.insert("model_id".to_owned(), header.id(publisher).to_string().into());
             object.insert("publisher".to_owned(), publisher.to_string().into());
             object.insert("plan_root".to_owned(), header.plan_root.to_string().into());
@@ -154,6 +180,8 @@ fn inspect(arguments: &Inspect) -> Result<()> {
         Err(reason) => format!("not publishable: {reason}"),
     };
     let mut text = summary(&inspection, &header, publisher, hash(&bytes), &publishable)?;
+    text += &times.text(&inspection)?;
+    text.push('\n');
     operators(&mut text, &inspection)?;
     output::line(text)
 }
@@ -204,7 +232,7 @@ fn summary(
     )?;
     writeln!(
         out,
-        "worst case   witness {} bytes, verdict about {} gas\n",
+        "worst case   witness {} bytes, verdict at most {} gas",
         inspection.worst_witness_bytes, inspection.worst_verdict_gas
     )?;
     Ok(out)
@@ -243,14 +271,21 @@ fn operators(out: &mut String, inspection: &Inspection) -> Result<()> {
 
 fn publish(arguments: &Publish) -> Result<()> {
     ensure!(
-        arguments.source.is_bound_by_the_file(),
+        arguments.source.graph.is_bound_by_the_file(),
         "a published model's shapes must be fixed in the file itself, so that workers compile the same plan: \
          export it with fixed shapes instead of using --shape or --bind"
     );
     let (plan, bytes) = arguments.source.compile(None)?;
     plan.check_publishable()
-        .with_context(|| format!("publish {}", arguments.source.file.display()))?;
+        .with_context(|| format!("publish {}", arguments.source.graph.file.display()))?;
     let header = plan.header()?;
+    let slack = match arguments.inputs.is_empty() {
+        true => vec!["slack: --input names a sample to tell it on; so does `touchstone model slack`".to_owned()],
+        false => {
+            let inputs = tensors::read_inputs(&arguments.inputs)?;
+            slack::of_sample(plan.clone(), &inputs, arguments.source.profile)?
+        }
+    };
     let call = IModelRegistry::publishCall {
         header: (&header).into(),
         io: plan.io().encode()?.into(),
@@ -263,10 +298,11 @@ fn publish(arguments: &Publish) -> Result<()> {
         let inclusion = session.send(session.deployment.registry, U256::ZERO, &call).await?;
         output::note(format_args!(
             "published {} in transaction {} ({} gas)",
-            name(&arguments.source.file),
+            name(&arguments.source.graph.file),
             hex::encode_prefixed(inclusion.transaction),
             inclusion.gas_used
         ));
+        slack.iter().for_each(output::note);
         output::line(header.id(session.account()))
     })
 }

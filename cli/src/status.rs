@@ -1,20 +1,30 @@
 //! `touchstone status`: what became of a request, on three axes, and every event of its life.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use alloy::primitives::{B256, U256, hex};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use touchstone_chain::{
+    Block,
     bindings::{
         IDisputes::IDisputesEvents as D,
         IMarket::{self, ClaimStatus, Delivery, IMarketEvents as M, RequestStatus},
+        IModelRegistry,
     },
     describe::describe,
     event::Body,
 };
 
-use crate::{chain, output};
+use touchstone_engine::Value;
+use touchstone_model::{CompileOptions, compile};
+use touchstone_protocol::{model::Profile, tensor::byte_length};
+
+use crate::{chain, output, slack};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -25,7 +35,10 @@ pub(crate) struct Arguments {
     /// Also list every event of its life, with transactions
     #[arg(long)]
     timeline: bool,
-    /// First block to look at for the timeline
+    /// The model's ONNX file: says whether, to first order, the answer is certain on this request's input
+    #[arg(long, value_name = "MODEL.onnx")]
+    model: Option<PathBuf>,
+    /// First block to look at for the timeline and the request's input
     #[arg(long, default_value_t = 0, value_name = "BLOCK")]
     from_block: u64,
 }
@@ -64,12 +77,72 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             verification(&request, claim.as_ref(), head.timestamp),
             settlement(&request)
         ))?;
+        if let Some(file) = &arguments.model {
+            certainty(&view, arguments, file, &request, &head).await?;
+        }
         if arguments.timeline {
             output::line("")?;
             timeline(&view, arguments, head.number).await?;
         }
         Ok(())
     })
+}
+
+/// Whether an undetectable cheat could have made the answer another one.
+async fn certainty(
+    view: &chain::View,
+    arguments: &Arguments,
+    file: &Path,
+    request: &IMarket::Request,
+    head: &Block,
+) -> Result<()> {
+    let call = IModelRegistry::modelOfCall { model: request.model };
+    let model = view.reader.call(view.deployment.registry, &call, head.hash).await?;
+    let profile = Profile::decode(model.header.profile)?;
+    let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    let options = CompileOptions {
+        profile: profile.encode(),
+        ..CompileOptions::default()
+    };
+    let plan = compile(&bytes, &options).with_context(|| format!("compile {}", file.display()))?;
+    ensure!(
+        plan.header()?.id(model.publisher) == request.model,
+        "{} is not the model of the request: its id under {} is another",
+        file.display(),
+        model.publisher
+    );
+    let (mut input, mut claimed) = (None, None);
+    for number in arguments.from_block..=head.number {
+        let block = block(view, number).await?;
+        for event in view.deployment.events(&view.reader, &block).await? {
+            match event.body {
+                Body::Market(M::Requested(e)) if e.request == arguments.request => input = Some(e.inputData),
+                Body::Market(M::Claimed(e)) if e.request == arguments.request && e.claim == request.claim => {
+                    claimed = Some(e.outputData);
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut input = &input.context("the request is older than --from-block, and its input with it")?[..];
+    let mut inputs = Vec::new();
+    for io in &plan.inputs {
+        let size = byte_length(io.dtype, &io.dims)? as usize;
+        let (own, rest) = input
+            .split_at_checked(size)
+            .context("the request's input is too short for the model")?;
+        inputs.push(Value::new(io.dtype, io.dims.clone(), own)?);
+        input = rest;
+    }
+    for line in slack::of_request(plan, &inputs, profile, claimed.as_ref().map(|bytes| bytes.as_ref()))? {
+        output::line(format_args!("answer        {line}"))?;
+    }
+    Ok(())
+}
+
+async fn block(view: &chain::View, number: u64) -> Result<Block> {
+    let block = view.reader.block_at(number).await?;
+    block.with_context(|| format!("block {number} is missing"))
 }
 
 fn execution(request: &IMarket::Request, now: u64) -> String {
@@ -124,11 +197,7 @@ fn settlement(request: &IMarket::Request) -> String {
 async fn timeline(view: &chain::View, arguments: &Arguments, head: u64) -> Result<()> {
     let (mut claims, mut disputes) = (BTreeSet::new(), BTreeSet::new());
     for number in arguments.from_block..=head {
-        let block = view
-            .reader
-            .block_at(number)
-            .await?
-            .with_context(|| format!("block {number} is missing"))?;
+        let block = block(view, number).await?;
         for event in view.deployment.events(&view.reader, &block).await? {
             if concerns(&event.body, arguments.request, &mut claims, &mut disputes)
                 && let Some(line) = describe(&event.body)

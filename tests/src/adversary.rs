@@ -1,14 +1,18 @@
 //! Workers that cheat. Each does the smallest thing that the judge convicts, twice over: the size is found by asking the judge's own code.
 //!
 //! A cheat runs the honest plan with something added: an extra addend in one contraction that is zero everywhere but at one element,
-//! or other weights. So everything downstream is consistent with the lie, and the claim would pass any check of the output's shape.
+//! or other weights, or the plan with less precision than its profile asks for. So everything downstream is consistent with the lie, and the
+//! claim would pass any check of the output's shape.
 
 use std::{num::NonZero, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use touchstone_engine::{Engine, Keep, LayerValues, Report, Run, Value, ValueSource, judge_run};
 use touchstone_model::plan::{Plan, Weight};
-use touchstone_protocol::descriptor::{Code, Dtype, Operand, Place};
+use touchstone_protocol::{
+    descriptor::{Code, Dtype, Operand, Place},
+    model::Profile,
+};
 use touchstone_wire::worker::{Ask, Reply};
 use touchstone_worker::{
     Runner,
@@ -28,6 +32,8 @@ pub enum Cheat {
     Output,
     /// As `InnerValue`, and no answer in a dispute.
     Silent,
+    /// The plan run as under `fast`, whatever its numerics profile asks for.
+    Narrow,
 }
 
 impl std::str::FromStr for Cheat {
@@ -39,7 +45,8 @@ impl std::str::FromStr for Cheat {
             "inner-value" => Self::InnerValue,
             "output" => Self::Output,
             "silent" => Self::Silent,
-            other => bail!("no cheat is called {other:?}: weights, inner-value, output or silent"),
+            "narrow" => Self::Narrow,
+            other => bail!("no cheat is called {other:?}: weights, inner-value, output, silent or narrow"),
         })
     }
 }
@@ -227,6 +234,10 @@ impl Hostile {
                 })?;
                 Arc::new(with_other_weights(plan, size))
             }
+            Cheat::Narrow => Arc::new(Plan {
+                profile: Profile::FAST.encode(),
+                ..plan.as_ref().clone()
+            }),
         };
         let run = engine.run(&hostile, inputs, Keep::All)?;
         Ok((hostile, run))

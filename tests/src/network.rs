@@ -16,7 +16,7 @@ use touchstone_chain::{
     event::Deployment,
 };
 use touchstone_model::{CompileOptions, Plan, compile};
-use touchstone_protocol::digest::hash;
+use touchstone_protocol::{digest::hash, model::Profile};
 
 use crate::{
     anvil::{Anvil, CHAIN_ID},
@@ -187,8 +187,20 @@ impl Network {
     /// # Errors
     /// It does not compile, or the registry refuses.
     pub async fn publish_by(&self, number: usize, file: &Path) -> Result<Published> {
+        self.publish_under(number, file, Profile::FAST).await
+    }
+
+    /// The same under a numerics profile.
+    ///
+    /// # Errors
+    /// It does not compile, or the registry refuses.
+    pub async fn publish_under(&self, number: usize, file: &Path, profile: Profile) -> Result<Published> {
         let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
-        let plan = compile(&bytes, &CompileOptions::default())?;
+        let options = CompileOptions {
+            profile: profile.encode(),
+            ..CompileOptions::default()
+        };
+        let plan = compile(&bytes, &options)?;
         let publisher = self.publisher_key(number)?;
         let header = plan.header()?;
         let call = IModelRegistry::publishCall {

@@ -260,8 +260,9 @@ pub(crate) fn test_file(
     runner: &dyn Runner,
 ) -> anyhow::Result<()> {
     let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    // The publisher is part of the id alone, and no job has been offered yet.
-    let profile = touchstone_protocol::model::Profile::FAST.encode();
+    // The publisher is part of the id alone, and no job has been offered yet. Under `tf32` engines compute as under `fast`, and one that
+    // multiplies in TF32 takes it too.
+    let profile = touchstone_protocol::model::Profile::TF32.encode();
     let model = model::compile(&bytes, digest, profile, Address::ZERO).with_context(|| path.display().to_string())?;
     runner
         .self_test(&model)

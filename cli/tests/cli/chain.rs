@@ -32,10 +32,17 @@ async fn whoever_leaves_early_misses_words_and_nothing_else() {
     let run = |words: Vec<String>| output(&words.iter().map(String::as_str).collect::<Vec<_>>());
     let run_closed = |words: Vec<String>| with_closed_output(&words.iter().map(String::as_str).collect::<Vec<_>>());
 
-    let publish = with(&["model", "publish", "digits_vit/model.onnx"], &signing);
+    let publish = with(
+        &["model", "publish", "digits_vit/model.onnx", "--input", DIGIT],
+        &signing,
+    );
     let (status, remark) = run_closed(publish);
     assert_eq!(status, Some(0), "{remark}");
     assert!(remark.starts_with("published model.onnx in transaction"), "{remark}");
+    assert!(
+        remark.contains("slack of output logits on this input: ") && remark.contains("under fast"),
+        "{remark}"
+    );
 
     // It is published: asking for it works. The id is what inspect says under the publisher.
     let publisher = anvil.key(1).address().to_string();
@@ -67,6 +74,21 @@ async fn whoever_leaves_early_misses_words_and_nothing_else() {
     assert!(
         read.contains("waiting for a worker") && read.contains("            tx 0x"),
         "{read}"
+    );
+    // Beside the model's file, whether the answer is certain.
+    let certain = run(with(&["status", "1", "--model", "digits_vit/model.onnx"], &view));
+    let read = text(&certain.stdout);
+    assert!(
+        read.contains("answer        logits row 0: place 7; margin ") && read.contains("is certain to first order"),
+        "{read} {}",
+        text(&certain.stderr)
+    );
+    let other = run(with(&["status", "1", "--model", "suite/mlp_dynamo.onnx"], &view));
+    assert_eq!(other.status.code(), Some(1));
+    let error = text(&other.stderr);
+    assert!(
+        error.contains("suite/mlp_dynamo.onnx is not the model of the request"),
+        "{error}"
     );
     let missing = run(with(&["status", "3"], &view));
     assert_eq!(missing.status.code(), Some(1));

@@ -11,6 +11,7 @@ fn every_help_documents_the_exit_status() {
         &["model", "--help"],
         &["model", "inspect", "--help"],
         &["model", "publish", "--help"],
+        &["model", "slack", "--help"],
         &["run", "--help"],
         &["audit", "--help"],
         &["request", "--help"],
@@ -144,4 +145,138 @@ fn limits_on_a_run_are_raised_and_lowered_by_flag() {
     assert_eq!(output(&arguments).status.code(), Some(0));
     let lowered = ["model", "inspect", "digits_vit/model.onnx", "--max-run-terms", "1000"];
     assert_eq!(output(&lowered).status.code(), Some(1));
+}
+
+/// A dispute's moves, gas and time: they follow the clocks that are given, and add up as the page of gas says.
+#[test]
+fn inspection_quotes_disputes() {
+    let inspect = |more: &[&str]| {
+        let words = [&["model", "inspect", "digits_vit/model.onnx"][..], more].concat();
+        let output = output(&words);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let json =
+        |more: &[&str]| -> serde_json::Value { serde_json::from_str(&inspect(&[&["--json"], more].concat())).unwrap() };
+    let whole = json(&[]);
+    for operator in whole["operators"].as_array().unwrap() {
+        let number = |of: &str, name: &str| operator[of][name].as_u64().unwrap();
+        let verdict = operator["verdict_gas"].as_u64().unwrap();
+        for way in ["conviction", "dispute"] {
+            assert!(
+                number(way, "gas") > verdict && number(way, "gas") > number(way, "worker_gas"),
+                "{operator}"
+            );
+            assert!(number(way, "moves") <= whole[format!("worst_{way}")]["moves"].as_u64().unwrap());
+            assert!(number(way, "gas") <= whole[format!("worst_{way}")]["gas"].as_u64().unwrap());
+        }
+        assert!(number("conviction", "moves") <= 4 && number("conviction", "gas") < number("dispute", "gas"));
+    }
+    // The devnet: clocks of 60 s, 5 s a move, 10 turns, a window of 20 s.
+    let times = &whole["times"];
+    let turns = whole["worst_dispute"]["turns"].as_u64().unwrap();
+    assert_eq!(times["walk_seconds"], 2 * 60 + (2 * turns + 1) * 5);
+    assert_eq!(times["dispute_seconds"], 2 * 60 + (2 * 10 + 1) * 5);
+    assert_eq!(
+        (&times["final_seconds_undisputed"], &times["final_seconds_disputed"]),
+        (&20.into(), &(20 + 225).into())
+    );
+    assert_eq!(times["requests_are_taken"], true);
+    let other = json(&[
+        "--clock",
+        "3600",
+        "--extension",
+        "600",
+        "--window",
+        "86400",
+        "--max-turns",
+        "4",
+    ]);
+    let times = &other["times"];
+    assert_eq!(times["dispute_seconds"], 2 * 3_600 + 9 * 600);
+    assert_eq!(times["final_seconds_disputed"], 86_400 + 2 * 3_600 + 9 * 600);
+    assert_eq!(times["requests_are_taken"], false);
+
+    let page = inspect(&[]);
+    let gas = whole["worst_dispute"]["gas"].as_u64().unwrap();
+    let moves = whole["worst_dispute"]["moves"].as_u64().unwrap();
+    assert!(
+        page.contains(&format!("the longest walk: at most {moves} moves, {gas} gas")),
+        "{page}"
+    );
+    assert!(page.contains("any dispute 225 s at most"), "{page}");
+    assert!(inspect(&["--max-turns", "4"]).contains("it refuses requests for this model"));
+}
+
+/// The slack of each profile, in words and as JSON, and the margin rule.
+#[test]
+fn slack_is_told_for_each_profile() {
+    let ask = [
+        "model",
+        "slack",
+        "digits_vit/model.onnx",
+        "--input",
+        "digits_vit/inputs/digit_0_label_7.npy",
+    ];
+    let run = output(&ask);
+    let said = text(&run.stdout);
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
+    for words in [
+        "all 10 elements",
+        "fast ",
+        "blocked:256 ",
+        "wide ",
+        "the greatest is at place 7",
+        "is certain to first order",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let json = output(&[&ask[..], &["--profile", "fast", "wide", "--json", "--output", "logits"]].concat());
+    assert_eq!(json.status.code(), Some(2), "one name a flag");
+    let json = output(
+        &[
+            &ask[..],
+            &["--profile", "fast", "--profile", "wide", "--json", "--output", "logits"],
+        ]
+        .concat(),
+    );
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["profiles"], serde_json::json!(["fast", "wide"]));
+    let logits = &json["outputs"][0];
+    assert_eq!(logits["elements"].as_array().unwrap().len(), 10);
+    let slack = |profile: &str| logits["elements"][7]["profiles"][profile]["slack"].as_f64().unwrap();
+    assert!(slack("wide") > 0.0 && slack("fast") > 20.0 * slack("wide"));
+    assert_eq!(logits["margins"][0]["greatest"], 7);
+    let nearest = &logits["margins"][0]["profiles"]["fast"];
+    assert_eq!(nearest["certain"], true);
+    assert!(nearest["nearest"]["margin"].as_f64() > nearest["nearest"]["slack"].as_f64());
+
+    let cosine = text(&output(&[&ask[..], &["--functional", "cosine"]].concat()).stdout);
+    assert!(
+        cosine.contains("no particular direction") && cosine.contains("with any at most"),
+        "{cosine}"
+    );
+    let sampled = text(&output(&[&ask[..], &["--samples", "3"]].concat()).stdout);
+    assert!(
+        sampled.contains("of 10 elements: the greatest and some")
+            && sampled.contains("(the nearest 3 of 9 asked about)"),
+        "{sampled}"
+    );
+}
+
+#[test]
+fn slack_that_cannot_be_told_is_refused_with_the_reason() {
+    let input = "digits_vit/inputs/digit_0_label_7.npy";
+    let error = |more: &[&str]| {
+        let ask = ["model", "slack", "digits_vit/model.onnx", "--input"];
+        let failed = output(&[&ask[..], more].concat());
+        assert_ne!(failed.status.code(), Some(0));
+        text(&failed.stderr)
+    };
+    assert!(error(&[input, "--output", "nothing"]).contains("has no output \"nothing\", it has logits"));
+    assert!(error(&[input, "--against", input]).contains("--against goes with --functional cosine"));
+    assert!(error(&[input, "--functional", "cosine", "--against", input]).contains("another length"));
+    assert!(error(&["digits_vit/inputs/labels.npy"]).contains("input 0"));
+    assert!(error(&[input, "--profile", "narrow"]).contains("none of `fast`"));
+    assert!(error(&[input, "--samples", "0"]).contains("no number from 1 on"));
 }

@@ -5,23 +5,19 @@ import {Elementary} from "../libraries/Elementary.sol";
 import {Fixed} from "../libraries/Fixed.sol";
 import {Fp32} from "../libraries/Fp32.sol";
 import {Profile} from "../libraries/Profile.sol";
+import {Rules} from "../libraries/Rules.sol";
+import {Circular} from "./Circular.sol";
+import {Powers} from "./Powers.sol";
 
 /// @title Library functions
 /// @notice |ŷ − f(x)| ≤ 2·k_rel·u·|f(x)| + k_abs·u·s + η, or some number of ŷ's rounding cell without η under `wide`; derived in `docs/envelopes.md#bounded`, mirrors
 /// `crates/protocol/src/enclosure/bounded.rs`. x and y are bits of binary32.
 library Bounded {
-    uint256 internal constant ERF = 0x40;
-    uint256 internal constant GELU = 0x41;
-    uint256 internal constant GELU_TANH = 0x42;
-    uint256 internal constant TANH = 0x43;
-    uint256 internal constant SIGMOID = 0x44;
-    uint256 internal constant EXP = 0x45;
-
     uint256 private constant ONE = Fixed.ONE;
     /// @dev −log2 of η.
     int256 private constant ETA = 150;
 
-    /// @dev |f| in [lo, hi] units, and what the rule adds to 2·k_rel·u·|f|, in u of the unit.
+    /// @notice |f| in [lo, hi] units, and what the rule adds to 2·k_rel·u·|f|, in u of the unit.
     struct Target {
         uint256 lo;
         uint256 hi;
@@ -29,7 +25,7 @@ library Bounded {
         uint256 profile;
     }
 
-    /// @dev ±mantissa · 2^exponent, which is mantissa · 2^shift units; `infinite`: everything from there on.
+    /// @notice ±mantissa · 2^exponent, which is mantissa · 2^shift units; `infinite`: everything from there on.
     struct Value {
         bool negative;
         uint256 mantissa;
@@ -41,31 +37,39 @@ library Bounded {
     /// @notice Whether `y` is a value of function `code` at `x`. Other codes have no rule here: outside.
     function bounded(uint256 code, uint256 profile, uint256 x, uint256 y) internal pure returns (bool) {
         if (Fp32.isNan(x) || Fp32.isNan(y)) {
-            bool limit = Fp32.isInfinite(x) && (code == GELU || code == GELU_TANH);
-            return Fp32.isNan(y) && (Fp32.isNan(x) || limit);
+            bool undefined = code == Rules.LOG
+                ? x > Fp32.SIGN
+                : Fp32.isInfinite(x) && (code == Rules.GELU || code == Rules.GELU_TANH || _isCircular(code));
+            return Fp32.isNan(y) && (Fp32.isNan(x) || undefined);
         }
-        if (code == ERF || code == TANH || code == SIGMOID) return _saturating(code, profile, x, y);
-        if (code == GELU || code == GELU_TANH) return _gelu(code, profile, x, y);
-        if (code == EXP) return _exp(profile, x, y);
-        return false;
+        if (code == Rules.ERF || code == Rules.TANH || code == Rules.SIGMOID) return _saturating(code, profile, x, y);
+        if (code == Rules.GELU || code == Rules.GELU_TANH) return _gelu(code, profile, x, y);
+        if (code == Rules.EXP) return Powers.exp(profile, x, y);
+        if (code == Rules.LOG) return Powers.log(profile, x, y);
+        if (code == Rules.SOFTPLUS) return Powers.softplus(profile, x, y);
+        return _isCircular(code) && Circular.circular(code, profile, x, y);
+    }
+
+    function _isCircular(uint256 code) private pure returns (bool) {
+        return code == Rules.SIN || code == Rules.COS;
     }
 
     function _saturating(uint256 code, uint256 profile, uint256 x, uint256 y) private pure returns (bool) {
         bool negative = x >> 31 == 1;
         Target memory f;
         if (Fp32.isInfinite(x)) {
-            f.lo = f.hi = code == SIGMOID && negative ? 0 : ONE;
+            f.lo = f.hi = code == Rules.SIGMOID && negative ? 0 : ONE;
         } else {
             uint256 a = Fixed.magnitude(x);
-            (f.lo, f.hi) = code == ERF
+            (f.lo, f.hi) = code == Rules.ERF
                 ? Elementary.erf(a, false)
-                : code == TANH ? Elementary.tanh(a) : Elementary.sigmoid(a, 1, negative);
+                : code == Rules.TANH ? Elementary.tanh(a) : Elementary.sigmoid(a, 1, negative);
         }
         if (Fp32.isInfinite(y)) return false;
         unchecked {
             f.slack = Profile.kAbs(profile) << 96;
             f.profile = profile;
-            return _hold(f, _value(y, negative && code != SIGMOID, -96, 0));
+            return hold(f, value(y, negative && code != Rules.SIGMOID, -96, 0));
         }
     }
 
@@ -75,50 +79,28 @@ library Bounded {
         uint256 a = Fixed.magnitude(x);
         unchecked {
             Target memory f;
-            (f.lo, f.hi) = code == GELU ? Elementary.geluGate(a, negative) : Elementary.geluTanhGate(a, negative);
+            (f.lo, f.hi) = code == Rules.GELU ? Elementary.geluGate(a, negative) : Elementary.geluTanhGate(a, negative);
             f.lo *= m;
             f.hi *= m;
             int256 unit = e - 96;
-            f.slack = ((Profile.kAbs(profile) * m) << (code == GELU ? 97 : 96)) + _eta(profile, unit);
+            f.slack = ((Profile.kAbs(profile) * m) << (code == Rules.GELU ? 97 : 96)) + eta(profile, unit);
             f.profile = profile;
             // x · (1 + erf) may overflow before it is halved, but not in binary64.
             int256 overflow = Fixed.OVERFLOW_EXPONENT - (Profile.isWide(profile) ? int256(0) : int256(1));
-            return _hold(f, _value(y, negative, unit, overflow));
+            return hold(f, value(y, negative, unit, overflow));
         }
     }
 
-    function _exp(uint256 profile, uint256 x, uint256 y) private pure returns (bool) {
-        bool negative = x >> 31 == 1;
-        uint256 a = Fp32.isInfinite(x) ? Elementary.EXP_LIMIT : Fixed.magnitude(x);
-        if (a >= Elementary.EXP_LIMIT && !negative) return y == Fp32.INFINITY;
-        unchecked {
-            Target memory f;
-            int256 unit;
-            if (a >= Elementary.EXP_LIMIT) {
-                f.hi = ONE;
-                unit = -184 - 96;
-            } else {
-                (uint256 m, uint256 k) = negative ? Elementary.expNegative(a) : Elementary.expPositive(a);
-                f.lo = m - Elementary.EXP_ERROR;
-                f.hi = m + Elementary.EXP_ERROR;
-                unit = (negative ? -int256(k) : int256(k)) - 96;
-            }
-            f.slack = _eta(profile, unit);
-            f.profile = profile;
-            return _hold(f, _value(y, false, unit, Fixed.OVERFLOW_EXPONENT));
-        }
-    }
-
-    /// @dev η in u of a unit of 2^unit: none where nothing underflows before the last rounding.
-    function _eta(uint256 profile, int256 unit) private pure returns (uint256) {
+    /// @notice η in u of a unit of 2^unit: none where nothing underflows before the last rounding.
+    function eta(uint256 profile, int256 unit) internal pure returns (uint256) {
         if (Profile.isWide(profile)) return 0;
         unchecked {
             return Fixed.ceil(1, int256(Profile.precision(profile)) - ETA - unit);
         }
     }
 
-    /// @dev `y` with its sign turned when `turn`; an infinity stands at `OVERFLOW · 2^overflow`.
-    function _value(uint256 y, bool turn, int256 unit, int256 overflow) private pure returns (Value memory v) {
+    /// @notice `y` with its sign turned when `turn`; an infinity stands at `OVERFLOW · 2^overflow`.
+    function value(uint256 y, bool turn, int256 unit, int256 overflow) internal pure returns (Value memory v) {
         (v.negative, v.mantissa, v.exponent) = Fixed.decode(y);
         v.negative = v.negative != turn;
         if (Fp32.isInfinite(y)) {
@@ -131,7 +113,8 @@ library Bounded {
         }
     }
 
-    function _hold(Target memory f, Value memory y) private pure returns (bool) {
+    /// @notice Holds y against the target: lo decides below and hi above.
+    function hold(Target memory f, Value memory y) internal pure returns (bool) {
         if (y.mantissa != 0 && y.shift > 170) return false;
         unchecked {
             uint256 p = Profile.precision(f.profile);

@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {Elements} from "../libraries/Elements.sol";
-import {Fp32} from "../libraries/Fp32.sol";
 import {IndexMap} from "../libraries/IndexMap.sol";
 import {Sums, SumsMath} from "../libraries/Sums.sol";
 import {Tensor} from "../libraries/Tensor.sol";
@@ -19,7 +18,7 @@ library Contraction {
         pure
         returns (bool)
     {
-        Sums memory sums = SumsMath.empty();
+        Sums memory sums = SumsMath.begin(profile);
         uint256 products = 0;
         uint256 values = 0;
         unchecked {
@@ -75,7 +74,7 @@ library Contraction {
             for (uint256 i = r.lo; i < r.hi; ++i) {
                 if (i >= lo && i < hi) continue;
                 uint256 x = Elements.read(base, Tensor.F32, r.first + uint256(r.stride) * (i - r.lo));
-                if (!Fp32.isFinite(x)) sums.nanAllowed = true;
+                SumsMath.unpaired(sums, x);
             }
         }
     }

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Rules} from "../libraries/Rules.sol";
 import {Bounded} from "./Bounded.sol";
 import {Normalize} from "./Normalize.sol";
+import {Powers} from "./Powers.sol";
 import {Softmax} from "./Softmax.sol";
 
 /// @title The families that are held against interval enclosures
@@ -28,6 +29,7 @@ contract Enclosures {
         if (code == Rules.BATCH_NORM) {
             return Normalize.batchNorm(profile, row[0], once[0], once[1], once[2], once[3], epsilon, y);
         }
+        if (code == Rules.POW) return Powers.power(profile, row[0], once[0], y);
         return Bounded.bounded(code, profile, row[0], y);
     }
 }

@@ -71,7 +71,8 @@ library Elementary {
         }
     }
 
-    function _expInterval(uint256 t, uint256 off) private pure returns (uint256 lo, uint256 hi) {
+    /// @notice e^-t for t within `off` units.
+    function expInterval(uint256 t, uint256 off) internal pure returns (uint256 lo, uint256 hi) {
         unchecked {
             if (t >= EXP_LIMIT) return (0, 1 + off);
             (uint256 m, uint256 k) = expNegative(t);
@@ -92,7 +93,7 @@ library Elementary {
     /// @notice 1/(1 + e^-t), or with `negative` 1/(1 + e^t), for t within `off` units.
     function sigmoid(uint256 t, uint256 off, bool negative) internal pure returns (uint256 lo, uint256 hi) {
         unchecked {
-            (uint256 a, uint256 b) = _expInterval(t, off);
+            (uint256 a, uint256 b) = expInterval(t, off);
             if (negative) return ((a << 96) / (ONE + a), (b << 96) / (ONE + b) + 1);
             return ((ONE << 96) / (ONE + b), (ONE << 96) / (ONE + a) + 1);
         }
@@ -100,7 +101,7 @@ library Elementary {
 
     function tanh(uint256 t) internal pure returns (uint256 lo, uint256 hi) {
         unchecked {
-            (uint256 a, uint256 b) = _expInterval(t << 1, 2);
+            (uint256 a, uint256 b) = expInterval(t << 1, 2);
             return (((ONE - b) << 96) / (ONE + b), ((ONE - a) << 96) / (ONE + a) + 1);
         }
     }

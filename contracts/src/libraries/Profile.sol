@@ -8,8 +8,13 @@ library Profile {
     uint256 private constant FAST = 0;
     uint256 private constant BLOCKED = 1;
     uint256 private constant WIDE = 2;
-    /// @dev All but kind and block: no flags, k_rel 8, k_abs 4.
-    uint256 private constant REST = 0x00ff0000ffffffff;
+    uint256 private constant TENSOR = 3;
+    /// @notice Formats of factors, the flags of kind 3.
+    uint256 internal constant TF32 = 1;
+    uint256 internal constant BF16 = 2;
+    uint256 internal constant FP16 = 3;
+    /// @dev All but kind, flags and block: k_rel 8, k_abs 4.
+    uint256 private constant REST = 0xffffffff;
     uint256 private constant CONSTANTS = 0x08040000;
     uint256 private constant LEAST_BLOCK = 16;
     uint256 private constant GREATEST_BLOCK = 1 << 15;
@@ -19,6 +24,9 @@ library Profile {
         if (word & REST != CONSTANTS) return false;
         uint256 kind = word >> 56;
         uint256 block_ = _block(word);
+        uint256 flags = format(word);
+        if (kind == TENSOR) return flags >= TF32 && flags <= FP16 && block_ == 0;
+        if (flags != 0) return false;
         if (kind != BLOCKED) return (kind == FAST || kind == WIDE) && block_ == 0;
         unchecked {
             return block_ >= LEAST_BLOCK && block_ <= GREATEST_BLOCK && block_ & (block_ - 1) == 0;
@@ -34,6 +42,11 @@ library Profile {
     /// @notice −log2 of u, the relative error of one rounding inside an operator.
     function precision(uint256 word) internal pure returns (uint256) {
         return isWide(word) ? 53 : 24;
+    }
+
+    /// @notice What the factors of contractions may be rounded to; 0: nothing.
+    function format(uint256 word) internal pure returns (uint256) {
+        return (word >> 48) & 0xff;
     }
 
     /// @notice Half the relative error of a library function, in u.

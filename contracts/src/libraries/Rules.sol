@@ -37,6 +37,11 @@ library Rules {
     uint256 internal constant TANH = 0x43;
     uint256 internal constant SIGMOID = 0x44;
     uint256 internal constant EXP = 0x45;
+    uint256 internal constant LOG = 0x46;
+    uint256 internal constant SOFTPLUS = 0x47;
+    uint256 internal constant SIN = 0x48;
+    uint256 internal constant COS = 0x49;
+    uint256 internal constant POW = 0x4a;
     uint256 internal constant CONTRACT = 0x60;
     uint256 internal constant SUM = 0x68;
     uint256 internal constant MEAN = 0x69;
@@ -92,7 +97,8 @@ library Rules {
             return n == 2 && _number(o.dtype) && _all(o, o.dtype);
         }
         if (code == NEG || code == ABS) return n == 1 && _number(o.dtype) && _all(o, o.dtype);
-        if (code == SQRT || code == RELU || (code >= ERF && code <= EXP)) return n == 1 && _all(o, Tensor.F32);
+        if (code == SQRT || code == RELU || (code >= ERF && code <= COS)) return n == 1 && _all(o, Tensor.F32);
+        if (code == POW) return n == 2 && _all(o, Tensor.F32);
         if (code == CAST) return n == 1;
         if (code == WHERE) {
             return n == 3 && o.operands[0].dtype == Tensor.BOOL && o.operands[1].dtype == o.dtype

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Fp32} from "./Fp32.sol";
 import {Profile} from "./Profile.sol";
+import {Rounded, RoundedMath} from "./Rounded.sol";
 import {Wide, WideMath} from "./Wide.sol";
 
 /// @notice Exact sums of the terms of one element.
@@ -16,10 +17,13 @@ struct Sums {
     bool nan;
     /// A factor that is not finite may have been multiplied by a padding zero.
     bool nanAllowed;
+    /// What the rounding of factors asks for, where they may be rounded.
+    Rounded rounded;
 }
 
 /// @title Exact sums, and the error that any order of summation can make
 /// @notice Mirrors `crates/protocol/src/leaf/contraction.rs`, which explains the rule; derivation in `docs/envelopes.md`.
+/// @dev Longer than the house size: sums of products and of numbers share their lanes, clauses and rule.
 library SumsMath {
     /// The least magnitude that rounds to infinity, in units of 2^-300, is this shifted by 403.
     uint256 private constant OVERFLOW = (1 << 25) - 1;
@@ -36,6 +40,16 @@ library SumsMath {
         uint256 sumRoundings;
         uint256 underflows;
         uint256 divisor;
+        /// The right side of the rule, where it is not made of the sums alone.
+        bool bounded;
+        Wide bound;
+    }
+
+    /// @notice No terms yet, of a contraction under a profile.
+    function begin(uint256 profile) internal pure returns (Sums memory sums) {
+        sums = empty();
+        uint256 format = Profile.format(profile);
+        if (format != 0) RoundedMath.begin(sums.rounded, format);
     }
 
     function empty() internal pure returns (Sums memory sums) {
@@ -53,6 +67,7 @@ library SumsMath {
         internal
         pure
     {
+        if (sums.rounded.rounding != 0) RoundedMath.products(sums.rounded, a, b, strideA, strideB, count);
         uint256 lanes = sums.lanes;
         uint256 special = 0;
         assembly ("memory-safe") {
@@ -102,6 +117,12 @@ library SumsMath {
         else sums.minus = true;
     }
 
+    /// @notice Notes a factor in bounds whose partner is not: it may have met a padding zero.
+    function unpaired(Sums memory sums, uint256 x) internal pure {
+        if (!Fp32.isFinite(x)) sums.nanAllowed = true;
+        if (sums.rounded.rounding != 0) RoundedMath.unpaired(sums.rounded, x);
+    }
+
     /// @notice Adds fp32 numbers.
     function values(Sums memory sums, uint256[] memory list) internal pure {
         uint256 lanes = sums.lanes;
@@ -140,6 +161,9 @@ library SumsMath {
         uint256 values_,
         uint256 y
     ) internal pure returns (bool) {
+        if (sums.rounded.rounding != 0) {
+            return _check(sums, _roundedRule(sums, terms, products_, values_), y);
+        }
         unchecked {
             uint256 roundings = Profile.way(profile, products_, terms) + values_;
             // In binary64 products are exact.
@@ -182,10 +206,27 @@ library SumsMath {
     function _rule(uint256 profile, uint256 roundings, uint256 sumRoundings, uint256 underflows, uint256 divisor)
         private
         pure
-        returns (Rule memory)
+        returns (Rule memory rule)
     {
-        return
-            Rule(1 << Profile.precision(profile), Profile.isWide(profile), roundings, sumRoundings, underflows, divisor);
+        rule.unit = 1 << Profile.precision(profile);
+        rule.wide = Profile.isWide(profile);
+        rule.roundings = roundings;
+        rule.sumRoundings = sumRoundings;
+        rule.underflows = underflows;
+        rule.divisor = divisor;
+    }
+
+    /// @dev Of a contraction whose factors may be rounded.
+    function _roundedRule(Sums memory sums, uint256 terms, uint256 products_, uint256 values_)
+        private
+        pure
+        returns (Rule memory rule)
+    {
+        Wide memory magnitude = WideMath.add(WideMath.fromLanes(sums.lanes), WideMath.fromLanes(sums.lanes + 128));
+        rule.unit = 1 << RoundedMath.PRECISION;
+        rule.divisor = 1;
+        rule.bounded = true;
+        (rule.roundings, rule.bound) = RoundedMath.bound(sums.rounded, products_, values_, terms, magnitude);
     }
 
     function _check(Sums memory sums, Rule memory rule, uint256 y) private pure returns (bool) {
@@ -196,14 +237,16 @@ library SumsMath {
         if (Fp32.isFinite(y)) return !infinite && _finite(rule, positive, negative, y);
         if (Fp32.isNan(y)) {
             if (rule.wide) return sums.nanAllowed;
-            return sums.nanAllowed
-                || ((sums.plus || _overflows(rule, positive)) && (sums.minus || _overflows(rule, negative)));
+            return sums.nanAllowed || sums.rounded.nan
+                || ((sums.plus || sums.rounded.plus || _overflows(rule, positive))
+                    && (sums.minus || sums.rounded.minus || _overflows(rule, negative)));
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         bool up = y == Fp32.INFINITY;
         if (infinite) return up ? sums.plus : sums.minus;
         // Under `wide` nothing overflows before the last rounding.
-        return rule.wide ? _finite(rule, positive, negative, y) : _overflows(rule, up ? positive : negative);
+        if (rule.wide) return _finite(rule, positive, negative, y);
+        return (up ? sums.rounded.plus : sums.rounded.minus) || _overflows(rule, up ? positive : negative);
     }
 
     /// @dev `|ŷ·divisor − S|·(1/u − k) ≤ k·A + j·η/u`, or under `wide` half of ŷ's cell times (1/u − k) in the place of the last.
@@ -234,7 +277,7 @@ library SumsMath {
             }
             Wide memory miss = WideMath.times(WideMath.distance(own, reach), kept);
             Wide memory bound = WideMath.times(WideMath.add(positive, negative), rule.roundings);
-            bound = WideMath.add(bound, slack);
+            bound = rule.bounded ? rule.bound : WideMath.add(bound, slack);
             return !WideMath.less(bound, miss);
         }
     }
@@ -242,6 +285,12 @@ library SumsMath {
     /// @dev Whether terms of one sign can add up to infinity.
     function _overflows(Rule memory rule, Wide memory sum) private pure returns (bool) {
         unchecked {
+            if (rule.bounded) {
+                Wide memory least = WideMath.shifted(OVERFLOW, 403);
+                if (!WideMath.less(sum, least)) return true;
+                Wide memory short = WideMath.times(WideMath.distance(least, sum), rule.unit - rule.roundings);
+                return !WideMath.less(rule.bound, short);
+            }
             Wide memory most = WideMath.times(WideMath.add(sum, WideMath.shifted(rule.underflows, 150)), rule.unit);
             Wide memory limit = WideMath.times(WideMath.shifted(OVERFLOW, 403), rule.unit - rule.sumRoundings);
             return !WideMath.less(most, limit);

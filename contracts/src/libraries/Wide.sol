@@ -32,7 +32,7 @@ library WideMath {
             let c := mload(add(lanes, 64))
             let d := mload(add(lanes, 96))
             let low := add(a, shl(128, b))
-            // No lane reaches 2^200, so neither sum carries but the first.
+            // No lane reaches 2^208, so neither sum carries but the first.
             let mid := add(add(c, shr(128, b)), lt(low, a))
             let sum := add(mid, shl(128, d))
             mstore(r, low)

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Bounded} from "../../src/leaf/Bounded.sol";
 import {Normalize} from "../../src/leaf/Normalize.sol";
+import {Powers} from "../../src/leaf/Powers.sol";
 import {Softmax} from "../../src/leaf/Softmax.sol";
 
 /// @title Verdicts of the enclosure families on packed cases
@@ -20,6 +21,18 @@ contract EnclosureHarness {
             uint256[] memory w = _words(cases[12 * i:12 * i + 12]);
             uint256 gas = gasleft();
             bool inside = Bounded.bounded(w[0], profile, w[1], w[2]);
+            most = _greater(most, gas - gasleft());
+            if (inside) verdicts[i] = 0x01;
+        }
+    }
+
+    /// @notice Cases `x, exponent, y`.
+    function power(uint256 profile, bytes calldata cases) external view returns (bytes memory verdicts, uint256 most) {
+        verdicts = new bytes(cases.length / 12);
+        for (uint256 i = 0; i < verdicts.length; ++i) {
+            uint256[] memory w = _words(cases[12 * i:12 * i + 12]);
+            uint256 gas = gasleft();
+            bool inside = Powers.power(profile, w[0], w[1], w[2]);
             most = _greater(most, gas - gasleft());
             if (inside) verdicts[i] = 0x01;
         }

@@ -34,6 +34,9 @@ contract ModelRegistryPublishTest is Base {
 
     function test_takesEveryProfile() public {
         takeProfile(0x0200000008040000);
+        for (uint64 format = 1; format <= 3; format++) {
+            takeProfile(0x0300000008040000 | (format << 48));
+        }
         for (uint64 size = 16; size <= 1 << 15; size *= 2) {
             takeProfile(0x0100000008040000 | (size << 32));
         }
@@ -41,8 +44,13 @@ contract ModelRegistryPublishTest is Base {
 
     function test_refusesWordsOfNoProfile() public {
         // Kinds that there are not.
-        refuseProfile(0x0300000008040000);
+        refuseProfile(0x0400000008040000);
         refuseProfile(0x8000000008040000);
+        // Formats that there are not, and blocks of a kind that has none.
+        refuseProfile(0x0300000008040000);
+        refuseProfile(0x0304000008040000);
+        refuseProfile(0x0381000008040000);
+        refuseProfile(0x0301001008040000);
         for (uint64 kind = 0; kind < 3; kind++) {
             uint64 word = (kind << 56) | (kind == 1 ? 0x0000002008040000 : 0x08040000);
             // Flags, other constants, the last bits.

@@ -1,4 +1,4 @@
-//! What a run, its commitments, a replay and a whole judgement cost: `cargo run -p touchstone-engine --example bench [MODEL.onnx]`.
+//! What a run under each numerics profile, its commitments, a replay and a whole judgement cost: `cargo run -p touchstone-engine --example bench [MODEL.onnx]`.
 //! The model takes float32 inputs; they are filled with numbers between 0 and 1. Durations are the least and the median.
 
 use std::{
@@ -10,7 +10,8 @@ use std::{
 };
 
 use touchstone_engine::{Engine, Keep, ModelTrees, Options, Reference, Torch, Trace, Value, judge_run};
-use touchstone_model::{CompileOptions, compile};
+use touchstone_model::{CompileOptions, compile, plan::Plan};
+use touchstone_protocol::model::Profile;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let digits = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/digits_vit/model.onnx");
@@ -51,6 +52,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         let boundary = time(50, || engine.run(&plan, &inputs, Keep::Boundary))?;
         let all = time(50, || engine.run(&plan, &inputs, Keep::All))?;
         println!("{}: run {boundary:?}, keeping inner values {all:?}", engine.name());
+    }
+    for profile in [
+        Profile::FAST,
+        Profile::blocked(256)?,
+        Profile::WIDE,
+        Profile::TF32,
+        Profile::BF16,
+        Profile::FP16,
+    ] {
+        let plan = Arc::new(Plan {
+            profile: profile.encode(),
+            ..plan.as_ref().clone()
+        });
+        let boundary = time(50, || engines[0].run(&plan, &inputs, Keep::Boundary))?;
+        println!("{}: run under {:?} {boundary:?}", engines[0].name(), profile.kind);
     }
     let run = engines[0].run(&plan, &inputs, Keep::All)?;
     println!("commit the trace: {:?}", time(50, || Trace::commit(&run))?);

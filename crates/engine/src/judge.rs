@@ -47,6 +47,7 @@ impl Family {
         match code {
             Code::Copy | Code::Gather | Code::Where => Family::Copy,
             Code::Erf | Code::Gelu | Code::GeluTanh | Code::Tanh | Code::Sigmoid | Code::Exp => Family::Bounded,
+            Code::Log | Code::Softplus | Code::Sin | Code::Cos | Code::Pow => Family::Bounded,
             Code::Contract => Family::Contraction,
             Code::Sum | Code::Mean => Family::Reduction,
             Code::Softmax => Family::Softmax,

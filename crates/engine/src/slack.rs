@@ -109,6 +109,8 @@ pub struct Cosine {
     /// The row's length, and how far its cosine with the worst direction found can be moved; with a vector of one's own, the cosine and
     /// how far it can be moved.
     pub answer: Answer,
+    /// How far its cosine with a vector of no particular direction can be moved, by profile; without a vector of one's own.
+    pub plain: Option<Vec<f64>>,
     /// No direction's cosine can be moved by more, by profile; for rows within the limit and without a vector of one's own.
     pub any: Option<Vec<f64>>,
 }
@@ -130,6 +132,13 @@ impl Margin {
             bounds.is_some_and(|bounds| rival.margin.value > bounds.slack)
         })
     }
+}
+
+/// A vector of length 1 and no particular direction: neither an axis nor what a model is likely to give.
+pub fn plain_direction(length: usize) -> Vec<f64> {
+    let wave: Vec<f64> = (0..length).map(|k| (12.9898 * k as f64 + 1.0).sin()).collect();
+    let size = wave.iter().map(|x| x * x).sum::<f64>().sqrt();
+    wave.into_iter().map(|x| x / size).collect()
 }
 
 /// The operator that writes a graph output.
@@ -305,8 +314,12 @@ pub fn cosines(
     let axis = |at: u64| (0..length).map(|k| if k == at { 1.0 } else { 0.0 }).collect();
     let of_row = |row: u64| {
         let own = question(row, against.map(<[f64]>::to_vec));
+        let plain = against
+            .is_none()
+            .then(|| question(row, Some(plain_direction(length as usize))));
         [own]
             .into_iter()
+            .chain(plain)
             .chain((0..axes).map(move |at| question(row, Some(axis(at)))))
     };
     let questions: Vec<Question> = (0..count).flat_map(of_row).collect();
@@ -314,6 +327,8 @@ pub fn cosines(
     let mut cosines = Vec::new();
     for row in 0..count as usize {
         let Some(answer) = answers.next() else { break };
+        let slacks = |answer: Answer| answer.bounds.iter().map(|bounds| bounds.slack).collect();
+        let plain = against.is_none().then(|| answers.next().map(slacks)).flatten();
         let axes: Vec<Answer> = answers.by_ref().take(axes as usize).collect();
         let squares = |profile: usize| axes.iter().map(move |answer| answer.bounds[profile].slack.powi(2));
         let any = (0..profiles.len())
@@ -322,6 +337,7 @@ pub fn cosines(
         cosines.push(Cosine {
             row,
             answer,
+            plain,
             any: (!axes.is_empty()).then_some(any),
         });
     }

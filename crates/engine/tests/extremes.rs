@@ -67,6 +67,10 @@ fn functions() {
         Code::Tanh,
         Code::Sigmoid,
         Code::Exp,
+        Code::Log,
+        Code::Softplus,
+        Code::Sin,
+        Code::Cos,
     ] {
         hold(
             &format!("{code:?}"),
@@ -80,6 +84,30 @@ fn functions() {
             )],
         );
     }
+}
+
+#[test]
+fn powers() {
+    let (mut x, mut exponent) = (floats(24), floats(25));
+    exponent.reverse();
+    // Moderate results, whole exponents, and every pair of specials.
+    for k in 0..4000u16 {
+        x.push(f32::from(k) * 0.01 - 10.0);
+        exponent.push(f32::from(k % 41) - 20.0);
+        x.push(f32::from(k) * 0.003 + 1e-3);
+        exponent.push((f32::from(k % 977) - 488.0) * 0.07);
+    }
+    for a in specials() {
+        for b in specials() {
+            x.push(a);
+            exponent.push(b);
+        }
+    }
+    let operands = vec![operand(vector(&x), 0, &[1]), operand(vector(&exponent), 0, &[1])];
+    hold(
+        "Pow",
+        [plan(Code::Pow, Dtype::F32, &[x.len() as u32], &[], &[], operands)],
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn functions_stay_inside_the_profile() {
     ]);
     type F = fn(f64) -> f64;
     // The function, and what its absolute constant is relative to.
-    let table: [(Code, F, F); 6] = [
+    let table: [(Code, F, F); 10] = [
         (Code::Erf, libm::erf, |_| 1.0),
         (Code::Gelu, gelu, |x| 0.5 * x.abs()),
         (
@@ -40,6 +40,10 @@ fn functions_stay_inside_the_profile() {
         (Code::Tanh, f64::tanh, |_| 1.0),
         (Code::Sigmoid, |x| 1.0 / (1.0 + (-x).exp()), |_| 1.0),
         (Code::Exp, f64::exp, |_| 0.0),
+        (Code::Log, f64::ln, |_| 0.0),
+        (Code::Softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p(), |_| 1.0),
+        (Code::Sin, f64::sin, |x| x.abs().min(1.0)),
+        (Code::Cos, f64::cos, |_| 1.0),
     ];
     for (code, f, unit) in table {
         let (torch, reference) = both(&plan(

@@ -140,9 +140,15 @@ fn library_functions() {
         Code::Tanh,
         Code::Sigmoid,
         Code::Exp,
+        Code::Softplus,
+        Code::Sin,
+        Code::Cos,
     ] {
         hold(&format!("{code:?}"), &elementwise(code, &[], &[&x]), 3);
     }
+    let sizes: Vec<f32> = x.iter().map(|x| x.abs()).filter(|x| *x > 0.0).collect();
+    hold("Log", &elementwise(Code::Log, &[], &[&sizes]), 3);
+    hold("Pow", &elementwise(Code::Pow, &[], &[&sizes, &x[..sizes.len()]]), 3);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::{
     cost::{self, Cost},
     ir::elements,
     plan::Plan,
+    quote::{self, Way},
     size::{self, Size},
 };
 use touchstone_protocol::{
@@ -39,8 +40,12 @@ pub struct Inspection {
     pub inner_bytes: u64,
     /// Greatest witness of any operator, in bytes, from above.
     pub worst_witness_bytes: u64,
-    /// Greatest verdict of any operator, in gas: an estimate.
+    /// Greatest verdict of any operator, in gas, from above.
     pub worst_verdict_gas: u64,
+    /// The most that the shortest way to a conviction takes, number by number, over all operators.
+    pub worst_conviction: Way,
+    /// The most that the longest walk without detours takes, number by number, over all operators.
+    pub worst_dispute: Way,
     /// Layers in order.
     pub layers: Vec<LayerInfo>,
     /// Operators in order.
@@ -117,6 +122,10 @@ pub struct OperatorInfo {
     /// Worst cost of judging an element.
     #[serde(flatten)]
     pub cost: Cost,
+    /// The shortest way to convict an element.
+    pub conviction: Way,
+    /// The longest walk to an element without detours.
+    pub dispute: Way,
 }
 
 /// The name of a dtype, as ONNX spells it.
@@ -174,6 +183,7 @@ impl Plan {
             .map(|(d, name)| {
                 // Compile has encoded every descriptor before.
                 let descriptor_bytes = d.encode().map_or(0, |bytes| bytes.len());
+                let cost = cost::cost(self, d, descriptor_bytes);
                 OperatorInfo {
                     name: name.clone(),
                     code: format!("{:?}", d.code),
@@ -184,7 +194,9 @@ impl Plan {
                     terms: d.terms(),
                     bytes: elements(&d.dims) * d.dtype.size() as u64,
                     descriptor_bytes,
-                    cost: cost::cost(self, d, descriptor_bytes),
+                    cost,
+                    conviction: quote::conviction(self, d, descriptor_bytes, cost),
+                    dispute: quote::dispute(self, d, descriptor_bytes, cost),
                 }
             })
             .collect();
@@ -222,6 +234,8 @@ impl Plan {
             inner_bytes: layers.iter().map(|layer| layer.inner_bytes).sum(),
             worst_witness_bytes: operators.iter().map(|o| o.cost.witness_bytes).max().unwrap_or(0),
             worst_verdict_gas: operators.iter().map(|o| o.cost.verdict_gas).max().unwrap_or(0),
+            worst_conviction: operators.iter().map(|o| o.conviction).fold(Way::default(), Way::max),
+            worst_dispute: operators.iter().map(|o| o.dispute).fold(Way::default(), Way::max),
             layers,
             operators,
         }

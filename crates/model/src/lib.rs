@@ -10,7 +10,7 @@
 //! - `rewrite`: exporters' compositions back to one operator; biases and residuals into contractions.
 //! - `dense`: copies that make rows contiguous.
 //! - `layers`: the cutting rule.
-//! - `emit`, `cost`, `size`: descriptors, places, weights; caps on a verdict and on a run.
+//! - `emit`, `cost`, `size`: descriptors, places, weights; caps on a verdict and on a run. `quote`: what a dispute costs.
 //! - [`names`]: where the plan has the file's values.
 //! - [`plan`], [`inspect`], [`tensor_file`]: what others use.
 
@@ -32,6 +32,7 @@ pub mod names;
 mod ops;
 pub mod plan;
 mod proto;
+mod quote;
 mod rewrite;
 mod scan;
 mod size;
@@ -46,6 +47,7 @@ use std::collections::BTreeMap;
 
 pub use error::{CompileError, TooCostly, Unsupported};
 pub use plan::Plan;
+pub use quote::Way;
 pub use size::{PlanLimits, Size};
 pub use tensor::Tensor;
 use touchstone_protocol::model::Profile;

@@ -95,7 +95,7 @@ impl Model {
         self
     }
 
-    fn last(&mut self) -> &mut Vec<AttributeProto> {
+    pub(crate) fn last(&mut self) -> &mut Vec<AttributeProto> {
         &mut self.graph().node.last_mut().expect("a node").attribute
     }
 

@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn arithmetic_is_the_cpus() {
-        each_pair(3_000_000, |a, b| {
+        each_pair(10_000_000, |a, b| {
             let (x, y) = (f32::from_bits(a), f32::from_bits(b));
             hold("add", a, b, add(a, b), x + y);
             hold("sub", a, b, sub(a, b), x - y);
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn casts_are_the_cpus() {
-        each_pair(1_000_000, |a, b| {
+        each_pair(10_000_000, |a, b| {
             let x = f32::from_bits(a);
             assert_eq!(to_integer(a, i64::MIN, i64::MAX), x as i64, "{a:#x}");
             assert_eq!(

@@ -361,7 +361,12 @@ impl<'a> Bench<'a> {
                 })
             }
             Code::Erf | Code::Gelu | Code::GeluTanh | Code::Tanh | Code::Sigmoid | Code::Exp => {
-                Ok(enclosure::bounded(d.code, self.profile, e.once(0)? as u32, y as u32))
+                e.bounded(self.profile, y)
+            }
+            Code::Log | Code::Softplus | Code::Sin | Code::Cos => e.bounded(self.profile, y),
+            Code::Pow => {
+                let (x, exponent) = (e.once(0)? as u32, e.once(1)? as u32);
+                Ok(enclosure::power(self.profile, x, exponent, y as u32))
             }
             Code::Softmax => {
                 if self.next_row(&e)? {
@@ -459,6 +464,10 @@ impl<'a> Element<'a> {
             b,
             y,
         ))
+    }
+
+    fn bounded(&self, profile: u64, y: u64) -> Result<Check, Undecodable> {
+        Ok(enclosure::bounded(self.d.code, profile, self.once(0)? as u32, y as u32))
     }
 
     /// Calls `each(position, bits)` for the in-bounds terms of operand 0, in order. Positions count along the last reduction axis.

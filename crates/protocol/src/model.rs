@@ -6,7 +6,7 @@ use crate::descriptor::Dtype;
 use crate::digest::{B256, hash, tag};
 use crate::tensor::{self, MAX_BYTES, MAX_RANK, TensorError};
 
-pub use crate::profile::{Kind, Profile, ProfileError};
+pub use crate::profile::{Format, Kind, Profile, ProfileError};
 
 /// Version of the protocol, part of every model id.
 pub const VERSION: u64 = 1;

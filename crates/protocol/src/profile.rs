@@ -10,6 +10,19 @@ pub enum Kind {
     Blocked(u16),
     /// Values are fp32; inside an operator everything is binary64, rounded to fp32 once at the end.
     Wide,
+    /// As `Fast`, but the factors of contractions may be rounded to the format, and their sums made by tensor cores.
+    Tensor(Format),
+}
+
+/// What tensor cores read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// 8 bits of exponent, 11 of significand; rounded to nearest or cut off.
+    Tf32 = 1,
+    /// 8 bits of exponent, 8 of significand; rounded to nearest.
+    Bf16 = 2,
+    /// IEEE binary16: 5 bits of exponent, 11 of significand; rounded to nearest.
+    Fp16 = 3,
 }
 
 /// How an engine may compute, and with what constants it is judged; part of the model id.
@@ -34,8 +47,11 @@ pub enum ProfileError {
         /// Its kind.
         kind: u8,
     },
-    /// The kind takes no flags.
-    #[error("numerics profile {word:#018x}: flags are {flags:#04x}, kind {kind} takes none")]
+    /// The flags are not those that the kind takes.
+    #[error(
+        "numerics profile {word:#018x}: flags are {flags:#04x}, kind {kind} takes {}",
+        if *kind == 3 { "1 (tf32), 2 (bf16) or 3 (fp16)" } else { "none" }
+    )]
     Flags {
         /// The word.
         word: u64,
@@ -85,6 +101,12 @@ impl Profile {
     pub const FAST: Profile = Profile::of(Kind::Fast);
     /// `wide`: binary64 inside an operator, one rounding to fp32.
     pub const WIDE: Profile = Profile::of(Kind::Wide);
+    /// `tf32`: tensor cores with factors rounded to TF32.
+    pub const TF32: Profile = Profile::of(Kind::Tensor(Format::Tf32));
+    /// `bf16`: tensor cores with factors rounded to bfloat16.
+    pub const BF16: Profile = Profile::of(Kind::Tensor(Format::Bf16));
+    /// `fp16`: tensor cores with factors rounded to binary16.
+    pub const FP16: Profile = Profile::of(Kind::Tensor(Format::Fp16));
 
     /// `blocked(b)`: sums in blocks of `block` terms.
     ///
@@ -105,12 +127,17 @@ impl Profile {
 
     /// The profile's word: `u8 kind ‖ u8 flags ‖ u16 block ‖ u8 k_rel ‖ u8 k_abs ‖ u16 0`.
     pub const fn encode(self) -> u64 {
-        let (kind, block) = match self.kind {
-            Kind::Fast => (0, 0),
-            Kind::Blocked(block) => (1, block),
-            Kind::Wide => (2, 0),
+        let (kind, flags, block) = match self.kind {
+            Kind::Fast => (0, 0, 0),
+            Kind::Blocked(block) => (1, 0, block),
+            Kind::Wide => (2, 0, 0),
+            Kind::Tensor(format) => (3, format as u64, 0),
         };
-        (kind << 56) | ((block as u64) << 32) | ((self.k_rel as u64) << 24) | ((self.k_abs as u64) << 16)
+        (kind << 56)
+            | (flags << 48)
+            | ((block as u64) << 32)
+            | ((self.k_rel as u64) << 24)
+            | ((self.k_abs as u64) << 16)
     }
 
     /// Reads a profile's word.
@@ -123,18 +150,19 @@ impl Profile {
         let block = (word >> 32) as u16;
         let (k_rel, k_abs) = ((word >> 24) as u8, (word >> 16) as u8);
         let rest = word as u16;
-        let profile = Self::of(match kind {
-            0 => Kind::Fast,
-            1 => Kind::Blocked(block),
-            2 => Kind::Wide,
+        let profile = Self::of(match (kind, flags) {
+            (0, 0) => Kind::Fast,
+            (1, 0) => Kind::Blocked(block),
+            (2, 0) => Kind::Wide,
+            (3, 1) => Kind::Tensor(Format::Tf32),
+            (3, 2) => Kind::Tensor(Format::Bf16),
+            (3, 3) => Kind::Tensor(Format::Fp16),
+            (0..=3, _) => return Err(ProfileError::Flags { word, kind, flags }),
             _ => return Err(ProfileError::Kind { word, kind }),
         });
-        if flags != 0 {
-            return Err(ProfileError::Flags { word, kind, flags });
-        }
         let fits = match profile.kind {
             Kind::Blocked(block) => block.is_power_of_two() && block >= LEAST_BLOCK && block <= GREATEST_BLOCK,
-            Kind::Fast | Kind::Wide => block == 0,
+            Kind::Fast | Kind::Wide | Kind::Tensor(_) => block == 0,
         };
         if !fits {
             return Err(ProfileError::Block { word, kind, block });
@@ -158,6 +186,8 @@ pub(crate) struct Numerics {
     pub(crate) wide: bool,
     /// How many terms are added before the blocks' sums are; 0: no blocks.
     pub(crate) block: u64,
+    /// What the factors of contractions may be rounded to.
+    pub(crate) format: Option<Format>,
     /// Half the relative error of a library function, in u.
     pub(crate) k_rel: u64,
     /// Absolute error of a library function, in u times the scale of the function.
@@ -172,6 +202,12 @@ impl Numerics {
             precision: if wide { 53 } else { 24 },
             wide,
             block: word >> 32 & 0xffff,
+            format: match (word >> 56, word >> 48 & 0xff) {
+                (3, 1) => Some(Format::Tf32),
+                (3, 2) => Some(Format::Bf16),
+                (3, 3) => Some(Format::Fp16),
+                _ => None,
+            },
             k_rel: word >> 24 & 0xff,
             k_abs: word >> 16 & 0xff,
         }
@@ -206,7 +242,10 @@ mod tests {
         let mut known: Vec<u64> = (4..16)
             .map(|bit| Profile::blocked(1 << bit).unwrap().encode())
             .collect();
+        let tensor = [Profile::TF32, Profile::BF16, Profile::FP16].map(Profile::encode);
+        assert_eq!(tensor, [1, 2, 3].map(|format| 0x0300_0000_0804_0000 | format << 48));
         known.extend([Profile::FAST.encode(), Profile::WIDE.encode()]);
+        known.extend(tensor);
         for word in &known {
             assert_eq!(Profile::decode(*word).map(Profile::encode), Ok(*word));
             // One bit off, and two: known only if it is another's word.
@@ -228,19 +267,15 @@ mod tests {
         let refused = |word| Profile::decode(word).unwrap_err();
         let fast = Profile::FAST.encode();
         let kind = |kind: u64| fast | kind << 56;
-        let word = kind(3);
-        assert_eq!(refused(word), ProfileError::Kind { word, kind: 3 });
-        let word = kind(2) | 1 << 48;
-        assert_eq!(
-            refused(word),
-            ProfileError::Flags {
-                word,
-                kind: 2,
-                flags: 1
-            }
-        );
-        for (of, block) in [(0, 16), (2, 16), (1, 0), (1, 8), (1, 24), (1, 0xffff)] {
-            let word = kind(of) | u64::from(block) << 32;
+        let word = kind(4);
+        assert_eq!(refused(word), ProfileError::Kind { word, kind: 4 });
+        for (of, flags) in [(0, 1), (1, 3), (2, 1), (3, 0), (3, 4), (3, 0x81)] {
+            let word = kind(of) | u64::from(flags) << 48;
+            let kind = of as u8;
+            assert_eq!(refused(word), ProfileError::Flags { word, kind, flags });
+        }
+        for (of, block) in [(0, 16), (2, 16), (1, 0), (1, 8), (1, 24), (1, 0xffff), (3, 16)] {
+            let word = kind(of) | u64::from(of == 3) << 48 | u64::from(block) << 32;
             let expect = ProfileError::Block {
                 word,
                 kind: of as u8,
@@ -275,6 +310,10 @@ mod tests {
         assert_eq!(
             refused(kind(1)).to_string(),
             "numerics profile 0x0100000008040000: the block is 0, kind 1 takes a power of two from 16 to 32768"
+        );
+        assert_eq!(
+            refused(kind(3)).to_string(),
+            "numerics profile 0x0300000008040000: flags are 0x00, kind 3 takes 1 (tf32), 2 (bf16) or 3 (fp16)"
         );
     }
 }

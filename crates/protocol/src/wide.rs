@@ -33,7 +33,7 @@ impl Wide {
         let mut limbs = [0u64; LIMBS];
         let mut carry = 0u128;
         for (limb, pair) in limbs.iter_mut().zip(lanes.chunks_exact(2)) {
-            // carry < 2^103 and lanes < 2^100: the sums stay below 2^128 because the odd lane is cut in two.
+            // carry < 2^81 and lanes < 2^112: the sums stay below 2^128 because the odd lane is cut in two.
             let odd_low = (pair[1] & 0xffff_ffff) << 32;
             let sum = carry + pair[0] + odd_low;
             *limb = sum as u64;
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn lanes_add_up_at_their_places() {
-        let most = (1u128 << 100) - 1;
+        let most = (1u128 << 112) - 1;
         let mut expect = Wide::ZERO;
         let mut lanes = [0u128; 16];
         for (i, lane) in lanes.iter_mut().enumerate() {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use support::evm::Chain;
 use support::families::{self, Case};
-use support::{PROFILES, Stage, Stream, cases};
+use support::{PROFILES, Stage, Stream, TENSOR, cases};
 use touchstone_protocol::descriptor::{Code, Descriptor};
 use touchstone_protocol::model::Profile;
 use touchstone_protocol::witness::{Reason, Verdict, judge};
@@ -18,8 +18,8 @@ use touchstone_protocol::witness::{Reason, Verdict, judge};
 /// Cases of each family with whole witnesses, unless `TOUCHSTONE_CASES` says otherwise.
 const CASES: u64 = 10_000;
 
-/// Cases of a family whose rule depends on the profile's kind, of which there are three.
-const SUMS: u64 = 3 * 12_500;
+/// Cases of a family whose rule depends on the profile's kind, of which there are four.
+const SUMS: u64 = 4 * 12_500;
 
 /// Runs a family's generator until there are `usual` cases, or as many as asked for; prints how they ended.
 fn run(name: &str, seed: u64, usual: u64, mut generate: impl FnMut(&mut Stream) -> Case) {
@@ -43,7 +43,7 @@ fn run(name: &str, seed: u64, usual: u64, mut generate: impl FnMut(&mut Stream) 
     }
     println!("differential {name}: {count} cases, {ends:?}, by kind {kinds:?}");
     assert!(
-        kinds.len() == 3 && kinds.values().all(|of| *of > count / 4),
+        kinds.len() == 4 && kinds.values().all(|of| *of > count / 5),
         "{kinds:?}"
     );
     assert!(
@@ -142,6 +142,35 @@ fn exact() {
 #[test]
 fn contraction() {
     run("contraction", 13, SUMS, families::contraction);
+}
+
+/// Where factors become infinite, subnormal or 0 in a format.
+#[test]
+fn rounded_factors() {
+    let mut chain = Chain::new();
+    let mut stream = Stream(20);
+    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut count, cases) = (0, cases(9_000));
+    while count < cases {
+        let case = families::rounded_factors(&mut stream);
+        let stage = Stage::new(&case.descriptor, &case.operands, &case.output).under(case.profile);
+        for element in 0..case.descriptor.elements() {
+            let at = element as usize * 4;
+            let y = u32::from_le_bytes(case.output[at..at + 4].try_into().unwrap());
+            let outcome = chain.both(&stage.context(), &stage.witness(element).unwrap());
+            let kind = if y & 0x7fff_ffff > 0x7f80_0000 {
+                "NaN"
+            } else if y & 0x7fff_ffff == 0x7f80_0000 {
+                "infinite"
+            } else {
+                "finite"
+            };
+            *ends.entry(format!("{kind} {:?}", outcome.verdict)).or_default() += 1;
+            count += 1;
+        }
+    }
+    println!("differential rounded: {count} cases, {ends:?}");
+    assert!(ends.len() == 6 && ends.values().all(|n| *n > count / 200), "{ends:?}");
 }
 
 #[test]
@@ -274,7 +303,7 @@ fn profiles() {
         assert_eq!(refused, Profile::decode(profile).is_err(), "{profile:#018x}");
         known += u64::from(!refused);
     };
-    for profile in PROFILES {
+    for profile in PROFILES.into_iter().chain(TENSOR) {
         for bit in 0..64 {
             (bit..64).for_each(|other| hold(profile ^ (1 << bit) ^ (1 << other)));
             hold(profile ^ (1 << bit));
@@ -286,7 +315,7 @@ fn profiles() {
         .step_by(8)
         .for_each(|block| hold(PROFILES[1] & !(0xffff << 32) | block << 32));
     // Two bits exchange one block for another, in eleven ways; two flips of one bit are none.
-    assert!(known > 3 * 65 + 11 + 12, "{known}");
+    assert!(known > 6 * 65 + 11 + 12, "{known}");
 }
 
 /// The judge refuses or decides any bytes at all, alike.

@@ -9,7 +9,7 @@ use harness::{Argument, Harness, word};
 use support::{PROFILES, Stream};
 use touchstone_protocol::check::Check;
 use touchstone_protocol::descriptor::Code;
-use touchstone_protocol::enclosure::{LayerNormRow, SoftmaxRow, batch_norm, bounded};
+use touchstone_protocol::enclosure::{LayerNormRow, SoftmaxRow, batch_norm, bounded, power};
 
 /// Cases a family and kind of profile, unless `TOUCHSTONE_CASES` says otherwise.
 fn count() -> usize {
@@ -108,6 +108,10 @@ fn estimate(code: Code, x: f64) -> f64 {
         Code::GeluTanh => x / (1.0 + (-2.0 * w).exp()),
         Code::Tanh => x.tanh(),
         Code::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Code::Log => x.ln(),
+        Code::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        Code::Sin => x.sin(),
+        Code::Cos => x.cos(),
         _ => x.exp(),
     }
 }
@@ -160,8 +164,12 @@ fn bounded_functions(profile: u64) {
         Code::Tanh,
         Code::Sigmoid,
         Code::Exp,
+        Code::Log,
+        Code::Softplus,
+        Code::Sin,
+        Code::Cos,
     ] {
-        for _ in 0..count() / 6 {
+        for _ in 0..count() / 10 {
             let x = argument(&mut stream);
             let check = |y: u32| bounded(code, profile, x, y);
             let centre = settle(estimate(code, value(x)), check);
@@ -188,6 +196,43 @@ fn bounded_functions(profile: u64) {
         most,
     );
     assert!(most <= 200_000, "bounded: {most} gas");
+}
+
+#[test]
+fn powers_agree() {
+    PROFILES.into_iter().for_each(powers);
+}
+
+fn powers(profile: u64) {
+    let mut harness = Harness::new("EnclosureHarness");
+    let mut stream = Stream(0x4a);
+    let (mut packed, mut cases) = (Vec::new(), Vec::new());
+    for _ in 0..count() {
+        let x = argument(&mut stream);
+        let moderate = (stream.below(1 << 20) as f64 / f64::from(1 << 19) - 1.0) * 100.0 / value(x).abs().ln();
+        let exponent = match stream.below(3) {
+            0 => stream.pattern(),
+            1 => (stream.below(41) as f32 - 20.0).to_bits(),
+            _ => (moderate as f32).to_bits(),
+        };
+        let check = |y: u32| power(profile, x, exponent, y);
+        let centre = settle(value(x).powf(value(exponent)), check);
+        let y = candidate(&mut stream, centre, |y| check(y).inside);
+        packed.extend(bytes(&[x, exponent, y]));
+        cases.push((check(y).inside, format!("{x:#x} {exponent:#x} {y:#x}")));
+    }
+    let mut most = 0;
+    for (packed, cases) in packed.chunks(12 * 500).zip(cases.chunks(500)) {
+        let arguments = [Argument::Number(profile), Argument::Bytes(packed)];
+        most = most.max(compare(
+            "power",
+            &harness.call("power(uint256,bytes)", &arguments),
+            cases,
+        ));
+    }
+    let inside = cases.iter().filter(|case| case.0).count();
+    report("power", profile, inside, cases.len(), most);
+    assert!(most <= 200_000, "power: {most} gas");
 }
 
 /// A row of scores: moderate, masked, spread, tiny, constant, or any bits.

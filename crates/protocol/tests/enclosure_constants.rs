@@ -6,7 +6,7 @@
 
 use touchstone_protocol::check::Check;
 use touchstone_protocol::descriptor::Code;
-use touchstone_protocol::enclosure::{batch_norm, bounded, layer_norm, moment_roundings, softmax};
+use touchstone_protocol::enclosure::{batch_norm, bounded, layer_norm, moment_roundings, power, softmax};
 use touchstone_protocol::model::Profile;
 
 const PROFILE: u64 = Profile::FAST.encode();
@@ -83,6 +83,57 @@ fn bounded_relative_error() {
 }
 
 #[test]
+fn bounded_error_of_logarithms_and_powers() {
+    for x in [3.0f32, 0.3, 1.000_000_1, 1e-40, 3e38] {
+        let f = f64::from(x).ln();
+        bounded_ends("log", Code::Log, x, f, RELATIVE * f.abs());
+    }
+    for (x, exponent) in [
+        (3.1f32, 2.3f32),
+        (0.3, 41.7),
+        (1.000_001, -3e7),
+        (-1.7, 7.0),
+        (2.5e-3, -11.0),
+    ] {
+        let f = f64::from(x.abs()).powf(exponent.into()) * f64::from(x.signum());
+        let check = |y| power(PROFILE, x.to_bits(), exponent.to_bits(), y);
+        ends("pow", f, RELATIVE * f.abs(), RELATIVE * f.abs(), 0.004, check);
+    }
+    for x in [-30f32, -0.3, 0.9, 7.0, 127.0, 129.0, 1e30] {
+        let f = f64::from(x).max(0.0) + (-f64::from(x).abs()).exp().ln_1p();
+        bounded_ends("softplus", Code::Softplus, x, f, RELATIVE * f + ABSOLUTE);
+    }
+}
+
+#[test]
+fn bounded_error_of_circular_functions() {
+    for x in [0.3f32, -0.97, 1.3, 2.9, 3.9, -5.0, 100.0, 1e5, 3e38] {
+        let (sin, cos) = (f64::from(x).sin(), f64::from(x).cos());
+        let scale = f64::from(x).abs().min(1.0);
+        bounded_ends("sin", Code::Sin, x, sin, RELATIVE * sin.abs() + ABSOLUTE * scale);
+        bounded_ends("cos", Code::Cos, x, cos, RELATIVE * cos.abs() + ABSOLUTE);
+    }
+    // Near zeros the absolute error alone: π, 3π/2, and a small argument, whose sine is as accurate as it is.
+    let pi = std::f32::consts::PI;
+    bounded_ends("sin of π", Code::Sin, pi, f64::from(pi).sin(), ABSOLUTE);
+    bounded_ends(
+        "cos of 3π/2",
+        Code::Cos,
+        4.712_389,
+        f64::from(4.712_389f32).cos(),
+        ABSOLUTE,
+    );
+    let little = f64::from(1e-20f32);
+    bounded_ends(
+        "sin of little",
+        Code::Sin,
+        1e-20,
+        little,
+        (RELATIVE + ABSOLUTE) * little,
+    );
+}
+
+#[test]
 fn bounded_absolute_error() {
     bounded_ends("erf", Code::Erf, 0.0, 0.0, ABSOLUTE);
     bounded_ends("tanh", Code::Tanh, 0.0, 0.0, ABSOLUTE);
@@ -101,6 +152,11 @@ fn bounded_underflow() {
     assert!((f - 2.5).abs() < 0.01);
     let held = |units: u32| bounded(Code::Exp, PROFILE, x.to_bits(), units).inside;
     // Only the nearest, or both if the argument's own error reaches the middle.
+    assert_eq!([1, 2, 3, 4].map(held), [false, f <= 2.5, f >= 2.5, false]);
+    let exponent = -149.0 + 2.4999f32.log2();
+    let f = f64::from(exponent).exp2() / last;
+    assert!((f - 2.5).abs() < 0.01);
+    let held = |units: u32| power(PROFILE, 2f32.to_bits(), exponent.to_bits(), units).inside;
     assert_eq!([1, 2, 3, 4].map(held), [false, f <= 2.5, f >= 2.5, false]);
     // Half of an odd subnormal rounds either way.
     let held = |units: u32| bounded(Code::Gelu, PROFILE, 5, units).inside;

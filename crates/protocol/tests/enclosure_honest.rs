@@ -8,7 +8,7 @@ mod support;
 use support::Stream;
 use touchstone_protocol::check::Check;
 use touchstone_protocol::descriptor::Code;
-use touchstone_protocol::enclosure::{LayerNormRow, SoftmaxRow, batch_norm, bounded};
+use touchstone_protocol::enclosure::{LayerNormRow, SoftmaxRow, batch_norm, bounded, power};
 use touchstone_protocol::model::Profile;
 
 const PROFILE: u64 = Profile::FAST.encode();
@@ -446,10 +446,25 @@ const FUNCTIONS: [(Code, &[Engine]); 6] = [
     (Code::Exp, &[f32::exp, |x| f64::from(x).exp() as f32]),
 ];
 
+/// As [`FUNCTIONS`], without recorded values of other engines; `transcendental.rs` has every exponent of these too.
+const LATER_FUNCTIONS: [(Code, &[Engine]); 4] = [
+    (Code::Log, &[f32::ln, |x| f64::from(x).ln() as f32]),
+    (
+        Code::Softplus,
+        &[
+            |x| x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            |x| if x > 20.0 { x } else { x.exp().ln_1p() },
+            |x| x.max(0.0) + (1.0 + (-x.abs()).exp()).ln(),
+        ],
+    ),
+    (Code::Sin, &[f32::sin, |x| f64::from(x).sin() as f32]),
+    (Code::Cos, &[f32::cos, |x| f64::from(x).cos() as f32]),
+];
+
 #[test]
 fn bounded_engines_are_inside() {
     let mut stream = Stream(4);
-    for (code, engines) in FUNCTIONS {
+    for (code, engines) in FUNCTIONS.into_iter().chain(LATER_FUNCTIONS) {
         let mut report = Report::default();
         let mut arguments: Vec<f32> = (0..9000)
             .map(|_| uniform(&mut stream) * stream.pick(&[1.0, 6.0, 20.0, 87.0]))
@@ -465,7 +480,9 @@ fn bounded_engines_are_inside() {
             for &x in &arguments {
                 let y = engine(x);
                 // x·e^x/(1 + e^x) of large x is NaN: no engine's formula there.
-                if y.is_nan() || (code == Code::Gelu && y.is_infinite() && x.is_finite() && x < 1.7e38) {
+                if (y.is_nan() && code != Code::Log)
+                    || (code == Code::Gelu && y.is_infinite() && x.is_finite() && x < 1.7e38)
+                {
                     continue;
                 }
                 report.take(
@@ -511,6 +528,113 @@ fn limits_of_bounded_functions() {
         Code::Exp,
     ] {
         assert!(inside(code, f32::NAN, f32::NAN) && !inside(code, f32::NAN, 0.0) && !inside(code, 0.5, f32::NAN));
+    }
+}
+
+#[test]
+fn limits_of_logarithms_and_circular_functions() {
+    let inside = |code, x: f32, y: f32| bounded(code, PROFILE, x.to_bits(), y.to_bits()).inside;
+    let (plus, minus, nan) = (f32::INFINITY, f32::NEG_INFINITY, f32::NAN);
+    assert!(inside(Code::Log, 0.0, minus) && inside(Code::Log, -0.0, minus) && inside(Code::Log, plus, plus));
+    assert!(!inside(Code::Log, 0.0, plus) && !inside(Code::Log, 0.0, f32::MIN) && !inside(Code::Log, plus, f32::MAX));
+    assert!(!inside(Code::Log, 0.0, nan) && !inside(Code::Log, -0.0, nan) && !inside(Code::Log, 1e-45, minus));
+    for x in [-1e-45, -1.0, minus] {
+        assert!(
+            inside(Code::Log, x, nan) && !inside(Code::Log, x, 0.0) && !inside(Code::Log, x, minus),
+            "{x}"
+        );
+    }
+    assert!(inside(Code::Log, 1.0, 0.0) && inside(Code::Log, 1.0, -0.0) && !inside(Code::Log, 1.0, 1e-20));
+    for code in [Code::Sin, Code::Cos] {
+        assert!(
+            inside(code, plus, nan) && inside(code, minus, nan) && !inside(code, plus, 0.0) && !inside(code, 1.0, plus)
+        );
+    }
+    assert!(inside(Code::Sin, -0.0, 0.0) && !inside(Code::Sin, 0.0, 1e-45) && !inside(Code::Sin, 1e-10, 0.0));
+    assert!(inside(Code::Softplus, plus, plus) && inside(Code::Softplus, minus, 0.0));
+    assert!(!inside(Code::Softplus, plus, f32::MAX) && !inside(Code::Softplus, minus, 1e-6));
+    assert!(!inside(Code::Softplus, 1e38, plus) && inside(Code::Softplus, 1e38, 1e38));
+    for code in [Code::Log, Code::Softplus, Code::Sin, Code::Cos] {
+        assert!(inside(code, nan, nan) && !inside(code, nan, 0.0) && !inside(code, 0.5, nan));
+    }
+}
+
+#[test]
+fn limits_of_powers() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let inside = |x: f32, e: f32, y: f32| power(PROFILE, x.to_bits(), e.to_bits(), y.to_bits()).inside;
+    // What C's pow gives, and no other of these.
+    let candidates = [0.0, 1.0, -1.0, inf, -inf, nan];
+    for (x, e) in [
+        (0.0, 0.5),
+        (-0.0, 3.0),
+        (0.0, -0.5),
+        (-0.0, -3.0),
+        (-0.0, -2.0),
+        (-0.0, -0.5),
+        (0.0, -inf),
+        (-0.0, inf),
+        (inf, 0.5),
+        (inf, -2.0),
+        (-inf, 3.0),
+        (-inf, 2.0),
+        (-inf, 0.5),
+        (-inf, -3.0),
+        (-inf, inf),
+        (inf, -inf),
+        (0.5, inf),
+        (-0.5, inf),
+        (0.5, -inf),
+        (1.5, inf),
+        (-1.5, inf),
+        (1.5, -inf),
+        (-1.5, 0.5),
+        (-1e-45, -0.1),
+        (nan, 2.0),
+        (2.0, nan),
+        (nan, nan),
+        (-1.0, 3.0),
+        (-1.0, 16_777_216.0),
+        (-1.0, 16_777_215.0),
+        (1.0, 0.3),
+        (0.0, 0.0),
+        (-2.0, -0.0),
+        (1.0, f32::MAX),
+        (2.0, 300.0),
+        (-2.0, 301.0),
+        (0.5, 300.0),
+        (-0.5, -301.0),
+        (2.0, f32::MAX),
+        (2.0, f32::MIN),
+        (-3.0, f32::MAX),
+        (1.000_000_1, 1e10),
+        (1e-45, 1e30),
+        (-2.0, 2.5),
+        (-2.0, 4_194_303.5),
+    ] {
+        let right = x.powf(e);
+        for y in candidates {
+            let same = y == right || (y.is_nan() && right.is_nan());
+            assert_eq!(inside(x, e, y), same, "{x:e} to the power of {e:e} as {y}");
+        }
+    }
+    // Where IEEE 754's pow gives 1 its powr gives NaN.
+    for (x, e) in [
+        (nan, 0.0),
+        (1.0, nan),
+        (inf, 0.0),
+        (-inf, -0.0),
+        (1.0, inf),
+        (-1.0, inf),
+        (-1.0, -inf),
+    ] {
+        for y in candidates {
+            assert_eq!(
+                inside(x, e, y),
+                y == 1.0 || y.is_nan(),
+                "{x:e} to the power of {e:e} as {y}"
+            );
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod model;
 mod support;
 
 use chain::{BOND, CHALLENGER, Clocks, Header, Options, START};
-use support::{PROFILES, Stage, Stream, bytes_of, elementwise, matmul, operand};
+use support::{PROFILES, Stage, Stream, TENSOR, bytes_of, elementwise, matmul, operand};
 use touchstone_protocol::descriptor::{Bound, Code, Descriptor, Dtype, Operand, Place};
 use touchstone_protocol::digest::{B256, hash};
 use touchstone_protocol::dispute::turns_of_model;
@@ -139,6 +139,11 @@ fn cases() -> Vec<Case> {
         case("tanh", elementwise(Code::Tanh, F, &[F], 4096), 250_000),
         case("sigmoid", elementwise(Code::Sigmoid, F, &[F], 4096), 250_000),
         case("exp", elementwise(Code::Exp, F, &[F], 4096), 250_000),
+        case("log", elementwise(Code::Log, F, &[F], 4096), 250_000),
+        case("softplus", elementwise(Code::Softplus, F, &[F], 4096), 250_000),
+        case("sin", elementwise(Code::Sin, F, &[F], 4096), 250_000),
+        case("cos", elementwise(Code::Cos, F, &[F], 4096), 250_000),
+        case("pow", elementwise(Code::Pow, F, &[F, F], 4096), 250_000),
         case("contraction 64 + 1", matmul(128, 64, 16, 1), 400_000),
         case("contraction 384 + 1", matmul(128, 384, 16, 1), 600_000),
         case("contraction 1,536 + 1", matmul(16, 1536, 16, 1), 1_200_000),
@@ -223,9 +228,8 @@ fn stage(descriptor: &Descriptor) -> Stage {
     stage
 }
 
-/// Gas of a conviction by this witness, everything that the transaction pays for.
-fn convict(chain: &mut chain::Chain, stage: &Stage, witness: &[u8]) -> u64 {
-    let start = chain.snapshot();
+/// A dispute on a claim of this run: its id and its state.
+fn dispute(chain: &mut chain::Chain, stage: &Stage) -> (B256, B256) {
     let model = chain.publish(Header {
         planRoot: stage.plan.root(),
         weightsRoot: stage.weights.root(),
@@ -244,7 +248,13 @@ fn convict(chain: &mut chain::Chain, stage: &Stage, witness: &[u8]) -> u64 {
     let (_, claim) = chain.request_and_claim(stage.trace.root(), model, 0, options, START);
     let salt = alloy_primitives::U256::ZERO;
     let dispute = chain.must(chain.disputes, CHALLENGER, BOND, chain::openCall { claim, salt });
-    let state = chain.view(chain.disputes, chain::stateDigestCall { dispute });
+    (dispute, chain.view(chain.disputes, chain::stateDigestCall { dispute }))
+}
+
+/// Gas of a conviction by this witness, everything that the transaction pays for.
+fn convict(chain: &mut chain::Chain, stage: &Stage, witness: &[u8]) -> u64 {
+    let start = chain.snapshot();
+    let (dispute, state) = dispute(chain, stage);
     let witness = witness.to_vec().into();
     let call = chain::convictCall {
         dispute,
@@ -311,7 +321,95 @@ fn every_profile_costs_alike() {
         for gas in [blocked, wide] {
             assert!(gas <= fast + fast / 50, "{}: {gas} gas, {fast} under `fast`", case.name);
         }
+        // Where factors may be rounded each product is added up twice.
+        for profile in TENSOR {
+            let context = touchstone_protocol::witness::Context {
+                profile,
+                ..stage.context()
+            };
+            let (answer, gas) = judge.judge(&context, &witness);
+            assert_eq!(answer.0, 2, "{} under {profile:#x}", case.name);
+            let most = if case.descriptor.code == Code::Contract {
+                2 * fast
+            } else {
+                fast + fast / 50
+            };
+            assert!(
+                gas <= most && gas <= GAS_LIMIT,
+                "{}: {gas} gas, {fast} under `fast`",
+                case.name
+            );
+            println!("{}: {gas} under {profile:#x}", case.name);
+        }
     }
+}
+
+/// Naming an operator by a longer descriptor and more siblings costs at most what the page says.
+#[test]
+fn longer_descriptors_cost_what_the_page_says() {
+    let page = std::fs::read_to_string(format!("{}/../../docs/gas.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let row = |name: &str| -> u64 {
+        let row = page.lines().find_map(|line| line.strip_prefix(&format!("| {name} | ")));
+        row.unwrap().trim_end_matches(" |").parse().unwrap()
+    };
+    let (point, byte, sibling) = (row("point"), row("a byte of descriptor more"), row("a sibling more"));
+    let clocks = Clocks {
+        clock: 120,
+        extension: 10,
+        max_turns: 9,
+    };
+    let mut network = chain::Chain::deployed("Judge", clocks);
+    network.join();
+    // The page's own.
+    let toy = model::Model::new(64, 33, 128).descriptors[9].len() as u64;
+    assert!(
+        page.contains(&format!("there of {toy} bytes, and by its siblings, there 7.")),
+        "{toy}"
+    );
+    let mut measure = |stage: &Stage| {
+        let start = network.snapshot();
+        let (dispute, state) = dispute(&mut network, stage);
+        let descriptor = stage.descriptor.encode().unwrap();
+        let length = descriptor.len() as u64;
+        let call = chain::pointCall {
+            dispute,
+            state,
+            operator_: stage.operator,
+            element: 3,
+            descriptor: descriptor.into(),
+            proof: stage.plan.proof(u64::from(stage.operator)).unwrap(),
+        };
+        network.must(network.disputes, CHALLENGER, 0, call);
+        let used = network.used;
+        network.restore(&start);
+        network.at(START);
+        (length, used)
+    };
+    let mut dearest: f64 = 0.0;
+    for case in cases() {
+        let (length, used) = measure(&stage(&case.descriptor));
+        let per_byte = (used as f64 - point as f64) / (length - toy) as f64;
+        println!(
+            "{}: descriptor of {length} bytes, {used} gas, {per_byte:.0} a byte more",
+            case.name
+        );
+        dearest = dearest.max(per_byte);
+    }
+    assert!(
+        dearest <= byte as f64 && dearest * 1.5 >= byte as f64,
+        "{dearest} of {byte}"
+    );
+    let small = stage(&cases()[0].descriptor);
+    let (_, before) = measure(&small);
+    let mut grown = stage(&cases()[0].descriptor);
+    let more = (grown.plan.len()..1 << 10).map(|i| hash([8, i as u8]));
+    grown.plan = MerkleTree::new(grown.plan.leaves().iter().copied().chain(more).collect());
+    let (_, after) = measure(&grown);
+    let per_sibling = (after - before) / 3;
+    assert!(
+        per_sibling <= sibling && per_sibling * 2 >= sibling,
+        "{per_sibling} of {sibling}"
+    );
 }
 
 const BEGIN: &str = "<!-- table: convictions -->\n";

@@ -43,7 +43,7 @@ fn uniform(stream: &mut Stream, size: f32) -> f32 {
 #[test]
 fn library_functions_in_binary64_are_inside() {
     let mut stream = Stream(31);
-    let engines: [(Code, Engine); 8] = [
+    let engines: [(Code, Engine); 13] = [
         (Code::Erf, erf),
         (Code::Gelu, |x| x * 0.5 * (1.0 + erf(x * FRAC_1_SQRT_2))),
         (Code::Gelu, |x| 0.5 * (x * (1.0 + erf(x / 2f64.sqrt())))),
@@ -54,6 +54,11 @@ fn library_functions_in_binary64_are_inside() {
         (Code::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
         (Code::Sigmoid, |x| 0.5 + 0.5 * (0.5 * x).tanh()),
         (Code::Exp, f64::exp),
+        (Code::Log, f64::ln),
+        (Code::Softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
+        (Code::Softplus, |x| x.max(0.0) + (1.0 + (-x.abs()).exp()).ln()),
+        (Code::Sin, f64::sin),
+        (Code::Cos, f64::cos),
     ];
     let mut arguments: Vec<f32> = (0..20_000)
         .map(|i| uniform(&mut stream, [1.0, 6.0, 20.0, 100.0][i % 4]))

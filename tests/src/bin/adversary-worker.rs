@@ -1,4 +1,4 @@
-//! A worker that cheats as TOUCHSTONE_CHEAT says (weights, inner-value, output, silent); otherwise it is the honest worker's program.
+//! A worker that cheats as TOUCHSTONE_CHEAT says (weights, inner-value, output, silent, narrow); otherwise it is the honest worker's program.
 
 use std::{process::ExitCode, sync::Arc};
 

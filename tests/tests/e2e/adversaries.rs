@@ -1,8 +1,10 @@
-//! Each adversary on a model of its own, all at once: the same file by four publishers, so that nobody else takes its requests.
+//! Each adversary on a model of its own, all at once: the same file by as many publishers, so that nobody else takes its requests. One of them is
+//! published under `wide`, and its adversary computes in fp32; the honest worker then serves it in fp64.
 
 use anyhow::{Context as _, Result, ensure};
 use touchstone_chain::bindings::IMarket;
 use touchstone_chain::deploy::devnet_parameters;
+use touchstone_protocol::model::Profile;
 use touchstone_tests::{
     books,
     chain::view,
@@ -13,7 +15,13 @@ use touchstone_tests::{
 
 use crate::{coordinator, stake_for};
 
-const CHEATS: [&str; 4] = ["weights", "inner-value", "output", "silent"];
+const CHEATS: [(&str, Profile); 5] = [
+    ("weights", Profile::FAST),
+    ("inner-value", Profile::FAST),
+    ("output", Profile::FAST),
+    ("silent", Profile::FAST),
+    ("narrow", Profile::WIDE),
+];
 
 #[tokio::test]
 async fn every_adversary_loses_and_every_requester_is_served() -> Result<()> {
@@ -34,8 +42,8 @@ async fn every_adversary_loses_and_every_requester_is_served() -> Result<()> {
         .challenger("challenger", "touchstone-challenger", &[])?
         .start()?;
     let mut cheats = Vec::new();
-    for (number, cheat) in CHEATS.iter().enumerate() {
-        let model = network.publish_by(number, &paths::digits()).await?;
+    for (number, (cheat, profile)) in CHEATS.iter().enumerate() {
+        let model = network.publish_under(number, &paths::digits(), *profile).await?;
         let consumer = network.consumer("DigitStore", model.id).await?;
         let provider = network.stake_with(1 + number, staked).await?;
         let launch = network.cheat(cheat, &provider);

@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //!
-//! - `adversaries`: four cheats at once, each as small as twice what the judge convicts.
+//! - `adversaries`: five cheats at once, each as small as twice what the judge convicts, or fp32 where fp64 was asked for.
 //! - `false_challenge`: a challenger that is wrong; a consumer that reverts.
 //! - `alone`: a conviction and a refund with the coordinator stopped.
 //! - `kills`: the demo's story with the coordinator killed after each step, and at random.

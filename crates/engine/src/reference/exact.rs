@@ -116,7 +116,13 @@ pub(super) fn unary<T: Copy, U>(d: &Descriptor, a: &[T], f: impl Fn(T) -> U) -> 
         .collect()
 }
 
-fn binary<T: Copy, U>(d: &Descriptor, a: &[T], b: &[T], f: impl Fn(T, T) -> U) -> Result<Vec<U>, OperatorError> {
+/// Two operands, one result an element.
+pub(super) fn binary<T: Copy, U>(
+    d: &Descriptor,
+    a: &[T],
+    b: &[T],
+    f: impl Fn(T, T) -> U,
+) -> Result<Vec<U>, OperatorError> {
     let maps = maps(d)?;
     indices(&d.output_axes)
         .map(|o| Ok(f(maps[0].row(&o).must(a, 0)?, maps[1].row(&o).must(b, 0)?)))

@@ -2,10 +2,18 @@
 
 use touchstone_protocol::descriptor::{Code, Descriptor};
 
-use super::{OperatorError, data::Data, exact::unary};
+use super::{
+    OperatorError,
+    data::Data,
+    exact::{binary, unary},
+};
 
 /// Runs a function element by element.
 pub(super) fn evaluate(d: &Descriptor, operands: &[&Data]) -> Result<Data, OperatorError> {
+    if let (Code::Pow, [a, b]) = (d.code, operands) {
+        let power = |a: f32, b: f32| libm::pow(a.into(), b.into()) as f32;
+        return Ok(Data::F32(binary(d, a.f32(d.code)?, b.f32(d.code)?, power)?));
+    }
     let f: fn(f64) -> f64 = match d.code {
         Code::Erf => libm::erf,
         // x·Φ(x); erfc keeps the negative tail's relative accuracy.
@@ -15,6 +23,11 @@ pub(super) fn evaluate(d: &Descriptor, operands: &[&Data]) -> Result<Data, Opera
         Code::Tanh => libm::tanh,
         Code::Sigmoid => sigmoid,
         Code::Exp => libm::exp,
+        Code::Log => libm::log,
+        // Nothing overflows or cancels.
+        Code::Softplus => |x| x.max(0.0) + libm::log1p(libm::exp(-x.abs())),
+        Code::Sin => libm::sin,
+        Code::Cos => libm::cos,
         _ => return Err(OperatorError::Dtypes(d.code)),
     };
     Ok(Data::F32(unary(d, operands[0].f32(d.code)?, |x| f(x.into()) as f32)?))

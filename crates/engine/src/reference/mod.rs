@@ -8,7 +8,7 @@
 //! - `copy`: Copy, Gather, Where
 //! - `exact`: arithmetic, comparisons, casts, logic
 //! - `reduce`: Contract, Sum, Mean, MaxPool, ArgMax
-//! - `functions`: Erf, Gelu, Tanh, Sigmoid, Exp
+//! - `functions`: Erf, Gelu, Tanh, Sigmoid, Exp, Log, Softplus, Sin, Cos, Pow
 //! - `rows`: Softmax, LayerNorm, BatchNorm
 
 mod copy;
@@ -162,6 +162,7 @@ pub(crate) fn evaluate(descriptor: &Descriptor, operands: &[&Data]) -> Result<Da
         Code::Erf | Code::Gelu | Code::GeluTanh | Code::Tanh | Code::Sigmoid | Code::Exp => {
             functions::evaluate(descriptor, operands)
         }
+        Code::Log | Code::Softplus | Code::Sin | Code::Cos | Code::Pow => functions::evaluate(descriptor, operands),
         Code::Softmax | Code::LayerNorm | Code::BatchNorm => rows::evaluate(descriptor, operands),
         Code::Add
         | Code::Sub

@@ -45,6 +45,10 @@ fn unary(code: Code, a: &Tensor) -> Result<Tensor, TchError> {
         Code::Tanh => a.f_tanh(),
         Code::Sigmoid => a.f_sigmoid(),
         Code::Exp => a.f_exp(),
+        Code::Log => a.f_log(),
+        Code::Softplus => softplus(a),
+        Code::Sin => a.f_sin(),
+        Code::Cos => a.f_cos(),
         _ => Err(TchError::Kind(format!("{code:?} with one operand"))),
     }
 }
@@ -59,6 +63,12 @@ fn gelu(a: &Tensor) -> Result<Tensor, TchError> {
     a.f_mul_scalar(0.5)?.f_mul(&gate)
 }
 
+/// max(x, 0) + ln(1 + e^−|x|): libtorch's own gives x from 20 on, which is wrong in fp64.
+fn softplus(a: &Tensor) -> Result<Tensor, TchError> {
+    let rest = a.f_abs()?.f_neg()?.f_exp()?.f_log1p()?;
+    a.f_relu()?.f_add(&rest)
+}
+
 fn binary(code: Code, dtype: Dtype, a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
     match code {
         Code::Add => a.f_add(b),
@@ -66,6 +76,7 @@ fn binary(code: Code, dtype: Dtype, a: &Tensor, b: &Tensor) -> Result<Tensor, Tc
         Code::Mul => a.f_mul(b),
         Code::Div if dtype == Dtype::F32 => a.f_div(b),
         Code::Div => integer_div(a, b),
+        Code::Pow => a.f_pow(b),
         Code::Min => a.f_minimum(b),
         Code::Max => a.f_maximum(b),
         Code::Equal => a.f_eq_tensor(b),

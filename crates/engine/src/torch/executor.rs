@@ -9,7 +9,11 @@ use std::{
 
 use touchstone_model::plan::Plan;
 
-use super::{Device, Options, model::Model};
+use super::{
+    Device, Options,
+    model::{Model, Products},
+    self_test,
+};
 use crate::engine::EngineError;
 
 /// Models kept prepared; the one used longest ago leaves first.
@@ -27,6 +31,8 @@ pub(super) struct Executor {
 pub(super) struct Worker {
     device: tch::Device,
     threads: i32,
+    /// How products are made, once that was tried out.
+    products: Products,
     /// Most recently used first. The `Arc` keeps the plan's address from being used again.
     models: Vec<(Arc<Plan>, Model)>,
 }
@@ -54,6 +60,7 @@ impl Executor {
                 let mut worker = Worker {
                     device: options.device.into(),
                     threads: options.threads.into(),
+                    products: Products::Fp32,
                     models: Vec::new(),
                 };
                 while let Ok(job) = queue.recv() {
@@ -123,6 +130,12 @@ impl Worker {
         self.device
     }
 
+    /// Tries the device out: [`self_test::numerics`].
+    pub(super) fn self_test(&mut self) -> Result<Products, EngineError> {
+        self.products = self_test::numerics(self.device)?;
+        Ok(self.products)
+    }
+
     /// The plan prepared, from the cache if it is there.
     pub(super) fn model(&mut self, plan: &Arc<Plan>) -> Result<&Model, EngineError> {
         let threads = tch::get_num_threads();
@@ -134,7 +147,7 @@ impl Worker {
         }
         let entry = match self.models.iter().position(|(known, _)| Arc::ptr_eq(known, plan)) {
             Some(at) => self.models.remove(at),
-            None => (plan.clone(), Model::prepare(plan.clone(), self.device)?),
+            None => (plan.clone(), Model::prepare(plan.clone(), self.device, self.products)?),
         };
         self.models.insert(0, entry);
         self.models.truncate(PREPARED);

@@ -2,8 +2,12 @@
 //!
 //! Conforming by construction: each operator of the plan is one or more kernels of libtorch run one by one, with no fusion across
 //! operators, no convolution kernels (the plan has im2col copies and contractions instead) and no reduced precision. Kernels are fp32;
-//! under the profile `blocked(b)` sums are made block by block, under `wide` operands are widened to fp64 and results rounded once. [`self_test`]
-//! proves what cannot be read off the code.
+//! under the profile `blocked(b)` sums are made block by block, under `wide` operands are widened to fp64 and results rounded once, under
+//! `bf16` and `fp16` the factors of contractions are rounded to the format. [`self_test`] proves what cannot be read off the code.
+//!
+//! On a CUDA device matrix products are fp32 too, which every profile but `wide` takes, unless `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1` is set when
+//! the process starts. Then tensor cores make them from TF32 factors, which hold bf16 and fp16 exactly, and plans under `fast` and `blocked(b)`
+//! are refused.
 //!
 //! Everything runs on one thread of its own. The number of threads that libtorch's kernels use is a setting of the calling
 //! thread, and it decides how sums are split; callers come from thread pools, so a run and its replay would otherwise disagree.
@@ -32,7 +36,7 @@ use std::sync::Arc;
 use touchstone_model::plan::Plan;
 use touchstone_protocol::model::Profile;
 
-use self::executor::Executor;
+use self::{executor::Executor, model::Products};
 use crate::{
     engine::{Engine, EngineError, Keep, LayerValues, Run, ValueSource, boundary_inputs, check_inputs},
     slack::{Answer, Question},
@@ -99,13 +103,17 @@ impl Torch {
     /// The device is not there, the thread does not start, or the numerics are not conforming.
     pub fn new(options: Options) -> Result<Self, EngineError> {
         let executor = Executor::start(options)?;
-        executor.call(|worker| self_test::numerics(worker.device()))?;
+        let products = executor.call(|worker| worker.self_test())?;
         let device = match options.device {
             Device::Cpu => "cpu".to_owned(),
             Device::Cuda(number) => format!("cuda:{number}"),
         };
+        let products = match products {
+            Products::Fp32 => "",
+            Products::Tf32 => " in TF32",
+        };
         Ok(Self {
-            name: format!("libtorch on {device}, {} threads", options.threads),
+            name: format!("libtorch on {device}{products}, {} threads", options.threads),
             executor,
         })
     }

@@ -6,7 +6,7 @@ use tch::{Kind, TchError, Tensor};
 use touchstone_model::plan::Plan;
 use touchstone_protocol::{
     descriptor::{Code, Descriptor, Dtype, Place},
-    model::{self, Profile},
+    model::{self, Format, Profile},
     tensor::element_count,
 };
 
@@ -51,22 +51,55 @@ pub(super) struct Numerics {
     pub(super) kind: Kind,
     /// Sums are made in blocks of this many terms.
     pub(super) block: Option<i64>,
+    /// What the factors of contractions are rounded to before they are multiplied.
+    factors: Option<Kind>,
+    /// Whether products may be made in TF32: factors may be rounded to it, or are in a format that it holds, or products are fp64.
+    tf32: bool,
     pub(super) device: tch::Device,
+}
+
+/// How libtorch multiplies fp32 matrices on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Products {
+    /// Correctly rounded products and sums.
+    Fp32,
+    /// Tensor cores that read TF32, where libtorch was told to allow them.
+    Tf32,
 }
 
 impl Numerics {
     pub(super) fn of(profile: Profile, device: tch::Device) -> Self {
-        let (kind, block) = match profile.kind {
-            model::Kind::Fast => (Kind::Float, None),
-            model::Kind::Blocked(block) => (Kind::Float, Some(block.into())),
-            model::Kind::Wide => (Kind::Double, None),
+        let (kind, block, factors, tf32) = match profile.kind {
+            model::Kind::Fast => (Kind::Float, None, None, false),
+            model::Kind::Blocked(block) => (Kind::Float, Some(block.into()), None, false),
+            model::Kind::Wide => (Kind::Double, None, None, true),
+            model::Kind::Tensor(Format::Tf32) => (Kind::Float, None, None, true),
+            model::Kind::Tensor(Format::Bf16) => (Kind::Float, None, Some(Kind::BFloat16), true),
+            model::Kind::Tensor(Format::Fp16) => (Kind::Float, None, Some(Kind::Half), true),
         };
-        Self { kind, block, device }
+        Self {
+            kind,
+            block,
+            factors,
+            tf32,
+            device,
+        }
     }
 
-    /// Whether the operator's operands are widened and its result rounded.
-    fn widens(&self, code: Code) -> bool {
-        self.kind == Kind::Double && !matches!(Family::of(code), Family::Copy | Family::Exact)
+    /// Whether an operator's operand is converted before its kernel reads it.
+    fn converts(&self, code: Code, operand: usize) -> bool {
+        match self.factors {
+            Some(_) => code == Code::Contract && operand < 2,
+            None => self.kind == Kind::Double && !matches!(Family::of(code), Family::Copy | Family::Exact),
+        }
+    }
+
+    /// The operand as kernels read it: widened, or the numbers of the format in fp32.
+    fn convert(&self, operand: &Tensor) -> Result<Tensor, TchError> {
+        match self.factors {
+            Some(format) => operand.f_to_kind(format)?.f_to_kind(Kind::Float),
+            None => operand.f_to_kind(self.kind),
+        }
     }
 
     /// The sum over the last axis, block by block where the profile says so.
@@ -96,32 +129,43 @@ pub(super) struct Model {
     plan: Arc<Plan>,
     device: tch::Device,
     weights: Vec<Tensor>,
-    /// Those that a widening operator reads, in its kind.
-    wide_weights: HashMap<u32, Tensor>,
+    /// Those that an operator reads converted, as it reads them.
+    converted: HashMap<u32, Tensor>,
     numerics: Numerics,
     kernels: Vec<Kernel>,
 }
 
 impl Model {
     /// Checks the plan and prepares all operators.
-    pub(super) fn prepare(plan: Arc<Plan>, device: tch::Device) -> Result<Self, EngineError> {
+    pub(super) fn prepare(plan: Arc<Plan>, device: tch::Device, products: Products) -> Result<Self, EngineError> {
         layout::check(&plan)?;
         let profile = Profile::decode(plan.profile).map_err(|error| EngineError::Plan(error.to_string()))?;
         let numerics = Numerics::of(profile, device);
+        if products == Products::Tf32 && !numerics.tf32 {
+            return Err(EngineError::Library {
+                library: "libtorch",
+                what: format!(
+                    "multiplies in TF32, which numerics profile {:#018x} does not allow: unset TORCH_ALLOW_TF32_CUBLAS_OVERRIDE and \
+                     NVIDIA_TF32_OVERRIDE",
+                    plan.profile
+                ),
+            });
+        }
         let weights: Vec<Tensor> = plan
             .weights
             .iter()
             .map(|weight| load(&Value::from(weight), device))
             .collect::<Result<_, _>>()
             .map_err(library)?;
-        let mut wide_weights = HashMap::new();
-        for d in plan.operators.iter().filter(|d| numerics.widens(d.code)) {
-            for operand in &d.operands {
-                if let Place::Weight(number) = operand.place
-                    && let Some(weight) = weights.get(number as usize)
-                    && !wide_weights.contains_key(&number)
+        let mut converted = HashMap::new();
+        for d in &plan.operators {
+            for (number, operand) in d.operands.iter().enumerate() {
+                if let Place::Weight(weight) = operand.place
+                    && numerics.converts(d.code, number)
+                    && let Some(tensor) = weights.get(weight as usize)
+                    && !converted.contains_key(&weight)
                 {
-                    wide_weights.insert(number, weight.f_to_kind(numerics.kind).map_err(library)?);
+                    converted.insert(weight, numerics.convert(tensor).map_err(library)?);
                 }
             }
         }
@@ -135,7 +179,7 @@ impl Model {
             plan,
             device,
             weights,
-            wide_weights,
+            converted,
             numerics,
             kernels,
         })
@@ -199,8 +243,8 @@ impl Model {
             let operands: Vec<&Tensor> = operands
                 .collect::<Option<_>>()
                 .ok_or_else(|| operator_error(&self.plan, operator, "an operand is not there"))?;
-            let output = if self.numerics.widens(d.code) {
-                self.widened(operator, &operands)
+            let output = if (0..operands.len()).any(|operand| self.numerics.converts(d.code, operand)) {
+                self.run_converted(operator, &operands)
             } else {
                 self.kernels[operator](&operands)
             };
@@ -212,23 +256,28 @@ impl Model {
         Ok(())
     }
 
-    /// The kernel in the wide kind, its result rounded once.
-    fn widened(&self, operator: usize, operands: &[&Tensor]) -> Result<Tensor, TchError> {
-        let places = self.plan.operators[operator]
+    /// The kernel on converted operands, its result rounded once where it is wider than fp32.
+    fn run_converted(&self, operator: usize, operands: &[&Tensor]) -> Result<Tensor, TchError> {
+        let d = &self.plan.operators[operator];
+        let converted = d
             .operands
             .iter()
-            .map(|operand| operand.place);
-        let wide = places
             .zip(operands)
-            .map(|(place, tensor)| match place {
-                Place::Weight(number) if self.wide_weights.contains_key(&number) => {
-                    Ok(self.wide_weights[&number].shallow_clone())
+            .enumerate()
+            .map(|(number, (operand, tensor))| {
+                let known = match operand.place {
+                    Place::Weight(weight) => self.converted.get(&weight),
+                    _ => None,
+                };
+                match known {
+                    _ if !self.numerics.converts(d.code, number) => Ok(tensor.shallow_clone()),
+                    Some(known) => Ok(known.shallow_clone()),
+                    None => self.numerics.convert(tensor),
                 }
-                _ => tensor.f_to_kind(self.numerics.kind),
             })
             .collect::<Result<Vec<_>, TchError>>()?;
-        let wide: Vec<&Tensor> = wide.iter().collect();
-        self.kernels[operator](&wide)?.f_to_kind(Kind::Float)
+        let converted: Vec<&Tensor> = converted.iter().collect();
+        self.kernels[operator](&converted)?.f_to_kind(Kind::Float)
     }
 
     /// The values that a layer's operators wrote to the places that `wanted` names, in operator order.
@@ -358,15 +407,43 @@ pub(super) fn prepare(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, Pre
         | Code::GeluTanh
         | Code::Tanh
         | Code::Sigmoid
-        | Code::Exp => exact::elementwise(d, device),
+        | Code::Exp
+        | Code::Log
+        | Code::Softplus
+        | Code::Sin
+        | Code::Cos
+        | Code::Pow => exact::elementwise(d, device),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use touchstone_model::{CompileOptions, compile};
     use touchstone_protocol::descriptor::Operand;
 
     use super::*;
+
+    #[test]
+    fn products_in_tf32_are_for_profiles_that_allow_them() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/suite/mlp_dynamo.onnx");
+        let plan = compile(&std::fs::read(file).unwrap(), &CompileOptions::default()).unwrap();
+        let prepared = |profile: Profile, products| {
+            let plan = Plan {
+                profile: profile.encode(),
+                ..plan.clone()
+            };
+            let model = Model::prepare(Arc::new(plan), tch::Device::Cpu, products);
+            model.map(drop).map_err(|error| error.to_string())
+        };
+        for profile in [Profile::FAST, Profile::blocked(16).unwrap()] {
+            assert_eq!(prepared(profile, Products::Fp32), Ok(()));
+            let refused = prepared(profile, Products::Tf32).unwrap_err();
+            assert!(refused.contains("unset TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"), "{refused}");
+        }
+        for profile in [Profile::WIDE, Profile::TF32, Profile::BF16, Profile::FP16] {
+            assert_eq!(prepared(profile, Products::Tf32), Ok(()));
+        }
+    }
 
     #[test]
     fn outputs_start_at_the_start_of_their_memory() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tch::{Kind, TchError, Tensor};
 use touchstone_model::plan::Plan;
 
+use super::model::Products;
 use crate::{
     engine::{Engine, EngineError, Keep},
     value::Value,
@@ -20,12 +21,13 @@ fn refuse(what: impl ToString) -> EngineError {
     }
 }
 
-/// Proves that subnormals are kept, that products are fp32 and not TF32 or bf16, and that kernels give the same bits twice.
+/// Proves that subnormals are kept, that products are fp32, or TF32 and no less, and that kernels give the same bits twice. Says which
+/// products they are.
 ///
 /// # Errors
 /// The first property that does not hold, or a failure of the library.
-pub(super) fn numerics(device: tch::Device) -> Result<(), EngineError> {
-    let checked = || -> Result<Option<&'static str>, TchError> {
+pub(super) fn numerics(device: tch::Device) -> Result<Products, EngineError> {
+    let checked = || -> Result<Result<Products, &'static str>, TchError> {
         let eye = Tensor::f_eye(SIDE, (Kind::Float, device))?;
         let tiny = f32::from_bits(0x0000_0300);
         let subnormals = Tensor::f_full([SIDE, SIDE], f64::from(tiny), (Kind::Float, device))?;
@@ -34,15 +36,20 @@ pub(super) fn numerics(device: tch::Device) -> Result<(), EngineError> {
             &subnormals.f_mul_scalar(0.5)?.f_add(&subnormals.f_mul_scalar(0.5)?)?,
             &subnormals,
         )? {
-            return Ok(Some("flushes subnormals element by element"));
-        }
-        if !same(&subnormals.f_mm(&eye)?, &subnormals)? {
-            return Ok(Some("flushes subnormals in products"));
+            return Ok(Err("flushes subnormals element by element"));
         }
         // 1 + 2^-23 needs all 24 bits of the significand; TF32 keeps 11, bf16 8.
-        let precise = Tensor::f_full([SIDE, SIDE], 1.0 + f64::from(f32::EPSILON), (Kind::Float, device))?;
-        if !same(&precise.f_mm(&eye)?, &precise)? {
-            return Ok(Some("computes products with fewer than 24 bits"));
+        let keeps = |bits: i32| -> Result<bool, TchError> {
+            let precise = Tensor::f_full([SIDE, SIDE], 1.0 + 2f64.powi(1 - bits), (Kind::Float, device))?;
+            same(&precise.f_mm(&eye)?, &precise)
+        };
+        let products = match (keeps(24)?, keeps(11)?) {
+            (true, _) => Products::Fp32,
+            (false, true) => Products::Tf32,
+            (false, false) => return Ok(Err("computes products with fewer than 11 bits")),
+        };
+        if products == Products::Fp32 && !same(&subnormals.f_mm(&eye)?, &subnormals)? {
+            return Ok(Err("flushes subnormals in products"));
         }
         let count = SIDE * SIDE;
         let noise = Tensor::f_arange(count, (Kind::Float, device))?
@@ -52,16 +59,12 @@ pub(super) fn numerics(device: tch::Device) -> Result<(), EngineError> {
         let once = chain(&noise)?;
         for _ in 0..3 {
             if !same(&chain(&noise)?, &once)? {
-                return Ok(Some("gives other bits the second time"));
+                return Ok(Err("gives other bits the second time"));
             }
         }
-        Ok(None)
+        Ok(Ok(products))
     };
-    match checked() {
-        Ok(None) => Ok(()),
-        Ok(Some(what)) => Err(refuse(what)),
-        Err(error) => Err(refuse(error)),
-    }
+    checked().map_err(refuse)?.map_err(refuse)
 }
 
 fn same(a: &Tensor, b: &Tensor) -> Result<bool, TchError> {

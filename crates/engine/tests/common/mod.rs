@@ -133,12 +133,15 @@ pub fn plan(
     (Arc::new(plan), values)
 }
 
-/// A profile of each kind; the block is short, so that rows of tests have several.
-pub fn profiles() -> [(&'static str, u64); 3] {
+/// A profile of each kind and format; the block is short, so that rows of tests have several.
+pub fn profiles() -> [(&'static str, u64); 6] {
     [
         ("fast", Profile::FAST.encode()),
         ("blocked:16", Profile::blocked(16).unwrap().encode()),
         ("wide", Profile::WIDE.encode()),
+        ("tf32", Profile::TF32.encode()),
+        ("bf16", Profile::BF16.encode()),
+        ("fp16", Profile::FP16.encode()),
     ]
 }
 

@@ -120,7 +120,7 @@ pub fn batch_norms([x, g, b, mean, variance]: [f32; 5], epsilon: f32) -> Vec<f32
 pub type Engines = &'static [fn(f32) -> f32];
 
 /// Library functions in fp32 and from fp64; GELU as engines put it together.
-pub const FUNCTIONS: [(&str, Engines); 6] = [
+pub const FUNCTIONS: [(&str, Engines); 10] = [
     ("Erf", &[libm::erff, |x| libm::erf(x.into()) as f32]),
     (
         "Gelu",
@@ -154,6 +154,17 @@ pub const FUNCTIONS: [(&str, Engines); 6] = [
         ],
     ),
     ("Exp", &[libm::expf, |x| libm::exp(x.into()) as f32]),
+    ("Log", &[libm::logf, |x| libm::log(x.into()) as f32]),
+    (
+        "Softplus",
+        &[
+            |x| x.max(0.0) + libm::log1pf(libm::expf(-x.abs())),
+            |x| x.max(0.0) + libm::logf(1.0 + libm::expf(-x.abs())),
+            |x| (f64::from(x.max(0.0)) + libm::log1p(libm::exp(-f64::from(x.abs())))) as f32,
+        ],
+    ),
+    ("Sin", &[libm::sinf, |x| libm::sin(x.into()) as f32]),
+    ("Cos", &[libm::cosf, |x| libm::cos(x.into()) as f32]),
 ];
 
 /// Just above half a last place of 1, so that adding it to 1 rounds up.

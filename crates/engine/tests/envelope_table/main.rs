@@ -120,9 +120,17 @@ fn bounded() -> Vec<Row> {
         Code::Tanh,
         Code::Sigmoid,
         Code::Exp,
+        Code::Log,
+        Code::Softplus,
+        Code::Sin,
+        Code::Cos,
     ];
     let rows = codes.into_iter().zip(FUNCTIONS).map(|(code, (name, engines))| {
         let mut row = Row::new(&format!("bounded: {name}"));
+        let mut arguments = arguments.clone();
+        if code == Code::Log {
+            arguments = arguments.into_iter().map(f32::abs).filter(|x| *x > 0.0).collect();
+        }
         let emulated: Vec<Vec<f32>> = engines
             .iter()
             .map(|engine| arguments.iter().map(|x| engine(*x)).collect())

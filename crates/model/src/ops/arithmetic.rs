@@ -53,6 +53,10 @@ pub(super) const OPERATORS: &[Operator] = &[
     unary("Relu", 1, |b, c| floats(b, c, Code::Relu)),
     unary("Erf", 9, |b, c| floats(b, c, Code::Erf)),
     unary("Exp", 1, |b, c| floats(b, c, Code::Exp)),
+    unary("Log", 1, |b, c| floats(b, c, Code::Log)),
+    unary("Softplus", 1, |b, c| floats(b, c, Code::Softplus)),
+    unary("Sin", 7, |b, c| floats(b, c, Code::Sin)),
+    unary("Cos", 7, |b, c| floats(b, c, Code::Cos)),
     unary("Tanh", 1, |b, c| floats(b, c, Code::Tanh)),
     unary("Sigmoid", 1, |b, c| floats(b, c, Code::Sigmoid)),
     Operator {
@@ -63,6 +67,10 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator {
         inputs: 1..=3,
         ..unary("Clip", 11, clip)
+    },
+    Operator {
+        inputs: MANY,
+        ..binary("Sum", 1, |b, c| many(b, c, Code::Add))
     },
     binary("Equal", 1, |b, c| compare(b, c, Code::Equal)),
     binary("Less", 1, |b, c| compare(b, c, Code::Less)),
@@ -79,7 +87,7 @@ pub(super) const OPERATORS: &[Operator] = &[
 ];
 
 /// Refuses operands of different dtypes, or of dtypes not listed.
-fn same(views: &[&View], allowed: &[Dtype]) -> Result<Dtype, Refusal> {
+pub(super) fn same(views: &[&View], allowed: &[Dtype]) -> Result<Dtype, Refusal> {
     let dtype = views.first().map_or(Dtype::F32, |view| view.dtype);
     if let Some(other) = views.iter().find(|view| view.dtype != dtype) {
         refuse!("operands of dtypes {dtype:?} and {:?}", other.dtype);
@@ -116,7 +124,7 @@ fn compare(build: &mut Build, call: &Call, code: Code) -> Outcome {
     Ok(vec![build.elementwise(code, Dtype::Bool, &views)?])
 }
 
-/// `Min` and `Max` of any number of operands, folded from the left.
+/// `Min`, `Max` and `Sum` of any number of operands, folded from the left.
 fn many(build: &mut Build, call: &Call, code: Code) -> Outcome {
     let views = call.all()?;
     let dtype = same(&views, NUMBERS)?;

@@ -2,6 +2,7 @@
 //!
 //! To add an operator: a file here with an `OPERATORS` list, its module and its list in [`TABLES`].
 
+mod activation;
 mod arithmetic;
 mod batch_norm;
 mod cast;
@@ -11,6 +12,7 @@ mod conv;
 mod expand;
 mod gather;
 mod gemm;
+mod group_norm;
 mod layer_norm;
 mod matmul;
 mod pad;
@@ -18,6 +20,7 @@ mod pool;
 mod pow;
 mod reduce;
 mod reshape;
+mod rms_norm;
 mod slice;
 mod softmax;
 mod transpose;
@@ -54,6 +57,7 @@ pub(crate) struct Operator {
 const MANY: RangeInclusive<usize> = 1..=crate::limits::NODE_VALUES;
 
 static TABLES: &[&[Operator]] = &[
+    activation::OPERATORS,
     arithmetic::OPERATORS,
     batch_norm::OPERATORS,
     cast::OPERATORS,
@@ -63,6 +67,7 @@ static TABLES: &[&[Operator]] = &[
     expand::OPERATORS,
     gather::OPERATORS,
     gemm::OPERATORS,
+    group_norm::OPERATORS,
     layer_norm::OPERATORS,
     matmul::OPERATORS,
     pad::OPERATORS,
@@ -70,6 +75,7 @@ static TABLES: &[&[Operator]] = &[
     pow::OPERATORS,
     reduce::OPERATORS,
     reshape::OPERATORS,
+    rms_norm::OPERATORS,
     slice::OPERATORS,
     softmax::OPERATORS,
     transpose::OPERATORS,
@@ -290,6 +296,70 @@ mod tests {
         ] {
             assert_eq!(codes(&model(op).plan()), expected, "{op}");
         }
+    }
+
+    #[test]
+    fn norms_and_activations_are_made_of_operators_that_plans_have() {
+        let x = || {
+            Model::with_opset(23)
+                .input("x", 1, &[1, 4, 8])
+                .output("y")
+                .weight("s", &[4])
+                .weight("b", &[4])
+        };
+        let plan = x().weight("w", &[8]).node("RMSNormalization", "x w", "y").plan();
+        assert_eq!(codes(&plan), "Contract Div Add Sqrt Div Mul");
+        let plan = x().node("InstanceNormalization", "x s b", "y").plan();
+        assert_eq!(
+            (codes(&plan).as_str(), plan.operators[0].reduction_axes.as_slice()),
+            ("LayerNorm", &[8][..])
+        );
+        let plan = x().node("GroupNormalization", "x s b", "y").int("num_groups", 2).plan();
+        assert_eq!(
+            (codes(&plan).as_str(), plan.operators[0].reduction_axes.as_slice()),
+            ("LayerNorm Mul Add", &[16][..])
+        );
+        for groups in [0, -2, 3] {
+            let model = x().node("GroupNormalization", "x s b", "y").int("num_groups", groups);
+            let error = model.compile().unwrap_err().to_string();
+            assert!(error.contains("4 channels do not make"), "{error}");
+        }
+        for (op, expected) in [
+            ("LogSoftmax", "MaxPool Sub Exp Sum Log Sub"),
+            ("ReduceLogSumExp", "MaxPool Max Min Sub Exp Sum Log Add"),
+            ("LeakyRelu", "Mul Less Where"),
+            ("Elu", "Exp Sub Less Where"),
+            ("HardSwish", "Mul Add Relu Min Mul"),
+            ("Softplus", "Softplus"),
+        ] {
+            assert_eq!(codes(&x().node(op, "x", "y").plan()), expected, "{op}");
+        }
+    }
+
+    #[test]
+    fn powers_of_small_constants_are_products() {
+        let model = |exponent: f32| {
+            Model::new()
+                .input("x", 1, &[5])
+                .output("y")
+                .floats("e", &[], &[exponent])
+                .node("Pow", "x e", "y")
+        };
+        for (exponent, expected) in [
+            (0.5, "Sqrt"),
+            (2.0, "Mul"),
+            (3.0, "Mul Mul"),
+            (-1.0, "Pow"),
+            (2.5, "Pow"),
+        ] {
+            assert_eq!(codes(&model(exponent).plan()), expected, "{exponent}");
+        }
+        let by_input = Model::new()
+            .input("x", 1, &[5])
+            .input("e", 7, &[1])
+            .output("y")
+            .node("Pow", "x e", "y");
+        assert_eq!(codes(&by_input.plan()), "Cast Pow");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Power with a constant exponent of 1/2, 1, 2 or 3.
+//! Power.
 //!
-//! <https://onnx.ai/onnx/operators/onnx__Pow.html>. A plan computes it by square root and products, each rounded once.
+//! <https://onnx.ai/onnx/operators/onnx__Pow.html>. One constant exponent of 1/2, 1, 2 or 3 becomes a square root or products, each rounded
+//! once; every other power is a library function.
 
 use touchstone_protocol::descriptor::{Code, Dtype};
 
@@ -21,12 +22,13 @@ fn pow(build: &mut Build, call: &Call) -> Outcome {
     if x.dtype != Dtype::F32 {
         refuse!("dtype {:?} is not supported here", x.dtype);
     }
-    let bytes = match build.parameter_bytes(exponent)? {
-        Some(bytes) if exponent.elements() == 1 => bytes,
-        _ => refuse!("the exponent is not one constant"),
+    let constant = if exponent.elements() == 1 {
+        build.parameter_bytes(exponent)?
+    } else {
+        None
     };
     // Exponents as halves.
-    let halves = match exponent.dtype {
+    let halves = constant.map_or(0, |bytes| match exponent.dtype {
         Dtype::F32 => match u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) {
             0x3f00_0000 => 1,
             0x3f80_0000 => 2,
@@ -35,7 +37,7 @@ fn pow(build: &mut Build, call: &Call) -> Outcome {
             _ => 0,
         },
         dtype => exact::integer(&bytes, dtype).clamp(0, 4) * 2,
-    };
+    });
     // The exponent may have a higher rank than x.
     let x = &x.expand(&crate::view::broadcast(&[&x.dims, &exponent.dims])?)?;
     let view = match halves {
@@ -46,7 +48,14 @@ fn pow(build: &mut Build, call: &Call) -> Outcome {
             let square = build.elementwise(Code::Mul, Dtype::F32, &[x, x])?;
             build.elementwise(Code::Mul, Dtype::F32, &[&square, x])?
         }
-        _ => refuse!("the exponent is none of 1/2, 1, 2 and 3"),
+        _ => {
+            // Integers up to 2^24 are the same as f32.
+            let exponent = match exponent.dtype {
+                Dtype::F32 => exponent.clone(),
+                _ => build.elementwise(Code::Cast, Dtype::F32, &[exponent])?,
+            };
+            build.elementwise(Code::Pow, Dtype::F32, &[x, &exponent])?
+        }
     };
     Ok(vec![view])
 }

@@ -41,6 +41,8 @@ pub(super) const OPERATORS: &[Operator] = &[
     reduction("ReduceMin", |b, c| reduce(b, c, 18, minimum)),
     reduction("ReduceL1", |b, c| reduce(b, c, 18, absolute)),
     reduction("ReduceL2", |b, c| reduce(b, c, 18, length)),
+    reduction("ReduceLogSum", |b, c| reduce(b, c, 18, log_sum)),
+    reduction("ReduceLogSumExp", |b, c| reduce(b, c, 18, log_sum_exp)),
     reduction("ReduceSumSquare", |b, c| reduce(b, c, 18, squares)),
     Operator {
         name: "ArgMax",
@@ -101,7 +103,7 @@ fn absolute(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<V
 }
 
 /// `Σ x²`.
-fn squares(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
+pub(super) fn squares(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
     let mut draft = draft(x, Code::Contract, Dtype::F32, axes, keep);
     draft.operands.push(draft.operands[0].clone());
     build.emit(draft)
@@ -111,6 +113,28 @@ fn squares(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<Vi
 fn length(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
     let sum = squares(build, x, axes, keep)?;
     build.elementwise(Code::Sqrt, Dtype::F32, &[&sum])
+}
+
+/// `log Σ x`.
+fn log_sum(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
+    let sum = reduced(build, x, Code::Sum, axes, keep)?;
+    build.elementwise(Code::Log, Dtype::F32, &[&sum])
+}
+
+/// `m + log Σ exp(x − m)`, m the maximum, but finite: of nothing but −∞ the result is −∞, of +∞ among the terms +∞.
+fn log_sum_exp(build: &mut Build, x: &View, axes: &[usize], keep: bool) -> Result<View, Refusal> {
+    let mut shift = reduced(build, x, Code::MaxPool, axes, true)?;
+    for (limit, code) in [(0xff7f_ffff, Code::Max), (0x7f7f_ffff, Code::Min)] {
+        let limit = build.scalar(limit);
+        shift = build.elementwise(code, Dtype::F32, &[&shift, &limit])?;
+    }
+    let shifted = build.elementwise(Code::Sub, Dtype::F32, &[x, &shift])?;
+    let terms = build.elementwise(Code::Exp, Dtype::F32, &[&shifted])?;
+    let log = log_sum(build, &terms, axes, true)?;
+    let y = build.elementwise(Code::Add, Dtype::F32, &[&log, &shift])?;
+    let dims = (0..x.rank()).filter(|axis| keep || !axes.contains(axis));
+    let dims: Vec<u32> = dims.map(|axis| y.dims[axis]).collect();
+    build.reshape(&y, &dims)
 }
 
 fn draft(x: &View, code: Code, dtype: Dtype, axes: &[usize], keep: bool) -> Draft {

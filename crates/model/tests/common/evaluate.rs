@@ -177,6 +177,11 @@ fn operator(d: &Descriptor, operands: &[&[f64]]) -> Vec<f64> {
                 Code::Tanh => once(0).tanh(),
                 Code::Sigmoid => 1.0 / (1.0 + (-once(0)).exp()),
                 Code::Exp => once(0).exp(),
+                Code::Log => once(0).ln(),
+                Code::Softplus => once(0).max(0.0) + (-once(0).abs()).exp().ln_1p(),
+                Code::Sin => once(0).sin(),
+                Code::Cos => once(0).cos(),
+                Code::Pow => once(0).powf(once(1)),
                 Code::Contract => {
                     let addends: f64 = (2..operands.len()).map(once).sum();
                     let products: f64 = terms.iter().filter_map(|r| Some(at(0, r)? * at(1, r)?)).sum();

@@ -211,12 +211,13 @@ impl Descriptor {
             Code::Copy => 1..=MAX_OPERANDS,
             Code::Contract => 2..=MAX_OPERANDS,
             Code::Gather => 2..=2,
-            Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Min | Code::Max => 2..=2,
+            Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Min | Code::Max | Code::Pow => 2..=2,
             Code::Equal | Code::Less | Code::LessEq | Code::Greater | Code::GreaterEq | Code::And | Code::Or => 2..=2,
             Code::Where | Code::LayerNorm => 3..=3,
             Code::BatchNorm => 5..=5,
             Code::Sqrt | Code::Neg | Code::Abs | Code::Relu | Code::Cast | Code::Not => 1..=1,
             Code::Erf | Code::Gelu | Code::GeluTanh | Code::Tanh | Code::Sigmoid | Code::Exp => 1..=1,
+            Code::Log | Code::Softplus | Code::Sin | Code::Cos => 1..=1,
             Code::MaxPool | Code::ArgMax | Code::Sum | Code::Mean | Code::Softmax => 1..=1,
         };
         if allowed.contains(&self.operands.len()) {
@@ -256,6 +257,11 @@ impl Descriptor {
             | Code::Tanh
             | Code::Sigmoid
             | Code::Exp
+            | Code::Log
+            | Code::Softplus
+            | Code::Sin
+            | Code::Cos
+            | Code::Pow
             | Code::Contract
             | Code::Sum
             | Code::Mean

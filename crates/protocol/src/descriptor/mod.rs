@@ -141,6 +141,11 @@ pub enum Code {
     Tanh = 0x43,
     Sigmoid = 0x44,
     Exp = 0x45,
+    Log = 0x46,
+    Softplus = 0x47,
+    Sin = 0x48,
+    Cos = 0x49,
+    Pow = 0x4a,
     Contract = 0x60,
     Sum = 0x68,
     Mean = 0x69,
@@ -151,7 +156,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in order.
-    pub const ALL: [Code; 36] = [
+    pub const ALL: [Code; 41] = [
         Code::Copy,
         Code::Gather,
         Code::Add,
@@ -182,6 +187,11 @@ impl Code {
         Code::Tanh,
         Code::Sigmoid,
         Code::Exp,
+        Code::Log,
+        Code::Softplus,
+        Code::Sin,
+        Code::Cos,
+        Code::Pow,
         Code::Contract,
         Code::Sum,
         Code::Mean,

@@ -1,13 +1,13 @@
 //! Library functions: |ŷ − f(x)| ≤ 2·k_rel·u·|f(x)| + k_abs·u·s + η. Mirrors `leaf/Bounded.sol`.
 //!
-//! u = 2^-24; under `wide` 2^-53, without η, and some number of ŷ's rounding cell must satisfy it. The scale s of the absolute term is 1 for Erf, Tanh and Sigmoid, 2|x| for GELU, |x| for its tanh form, 0 for Exp; η is
-//! 2^-150 where s may vanish, 0 elsewhere (`docs/envelopes.md#bounded`). Every f here has the sign of x or is positive, so the rule
-//! is held on |f|, with y's sign turned along.
+//! u = 2^-24; under `wide` 2^-53, without η, and some number of ŷ's rounding cell must satisfy it. The scale s of the absolute term is 1 for Erf, Tanh
+//! and Sigmoid, 2|x| for GELU, |x| for its tanh form; η is 2^-150 where s may vanish, 0 elsewhere (`docs/envelopes.md#bounded`). The rule is held on
+//! |f|, with y's sign turned along with f's. The other functions are in `powers` and `circular`.
 
 use alloy_primitives::{U256, U512};
 
 use super::fixed::{self, ONE, OVERFLOW, Q, Real};
-use super::{Numerics, elementary, share};
+use super::{Numerics, circular, elementary, powers, share};
 use crate::check::Check;
 use crate::descriptor::Code;
 
@@ -15,24 +15,32 @@ use crate::descriptor::Code;
 const ETA: i32 = 150;
 
 /// |f| in [lo, hi], in units that the caller chooses, and what the rule adds to 2·k_rel·u·|f|, in u of the unit.
-struct Target {
-    lo: U256,
-    hi: U256,
-    slack: U256,
+pub(super) struct Target {
+    pub(super) lo: U256,
+    pub(super) hi: U256,
+    pub(super) slack: U256,
 }
 
-/// Whether `y` is a value of function `code` at `x`. Codes that are no bounded function have no rule here: outside.
+/// Whether `y` is a value of function `code` at `x`. Codes that are no function of one number have no rule here: outside.
 pub fn bounded(code: Code, profile: u64, x: u32, y: u32) -> Check {
     let profile = Numerics::of(profile);
     if fixed::is_nan(x) || fixed::is_nan(y) {
-        // GELU at ±∞ is NaN in engines that form ∞ · 0 on the way.
-        let limit = fixed::is_infinite(x) && matches!(code, Code::Gelu | Code::GeluTanh);
-        return Check::exact(fixed::is_nan(y) && (fixed::is_nan(x) || limit));
+        let undefined = match code {
+            // GELU at ±∞ is NaN in engines that form ∞ · 0 on the way.
+            Code::Gelu | Code::GeluTanh | Code::Sin | Code::Cos => fixed::is_infinite(x),
+            // Of −0 it is −∞.
+            Code::Log => x > 1 << 31,
+            _ => false,
+        };
+        return Check::exact(fixed::is_nan(y) && (fixed::is_nan(x) || undefined));
     }
     match code {
         Code::Erf | Code::Tanh | Code::Sigmoid => saturating(code, profile, x, y),
         Code::Gelu | Code::GeluTanh => gelu(code, profile, x, y),
-        Code::Exp => exp(profile, x, y),
+        Code::Exp => powers::exp(profile, x, y),
+        Code::Log => powers::log(profile, x, y),
+        Code::Softplus => powers::softplus(profile, x, y),
+        Code::Sin | Code::Cos => circular::circular(code, profile, x, y),
         _ => Check::OUTSIDE,
     }
 }
@@ -113,54 +121,8 @@ fn gelu(code: Code, profile: Numerics, x: u32, y: u32) -> Check {
     )
 }
 
-/// Exp: units of 2^(k-96), e^x in [2^k, 2^(k+1)].
-fn exp(profile: Numerics, x: u32, y: u32) -> Check {
-    let negative = x >> 31 == 1;
-    let infinite = fixed::is_infinite(y);
-    let a = if fixed::is_infinite(x) {
-        elementary::EXP_LIMIT
-    } else {
-        elementary::magnitude(fixed::decode(x))
-    };
-    if a >= elementary::EXP_LIMIT && !negative {
-        // Above 2^184 only +∞ is near.
-        return Check::exact(y == fixed::INFINITY);
-    }
-    let (lo, hi, k) = if a >= elementary::EXP_LIMIT {
-        (U256::ZERO, ONE, -184)
-    } else {
-        let (m, k) = if negative {
-            elementary::exp_negative(a)
-        } else {
-            elementary::exp_positive(a)
-        };
-        (
-            m - elementary::EXP_ERROR,
-            m + elementary::EXP_ERROR,
-            if negative { -k } else { k },
-        )
-    };
-    let unit = k - Q;
-    let slack = eta(profile, unit);
-    let value = if infinite {
-        Real {
-            negative: y >> 31 == 1,
-            ..OVERFLOW
-        }
-    } else {
-        fixed::decode(y)
-    };
-    hold(
-        profile,
-        Target { lo, hi, slack },
-        value,
-        value.exponent - unit,
-        infinite,
-    )
-}
-
 /// η in u of a unit of 2^`unit`: none where nothing underflows before the last rounding.
-fn eta(profile: Numerics, unit: i32) -> U256 {
+pub(super) fn eta(profile: Numerics, unit: i32) -> U256 {
     if profile.wide {
         U256::ZERO
     } else {
@@ -168,8 +130,20 @@ fn eta(profile: Numerics, unit: i32) -> U256 {
     }
 }
 
+/// The value of `y`; of an infinity the least that rounds to it.
+pub(super) fn overflowing(y: u32) -> Real {
+    if fixed::is_infinite(y) {
+        Real {
+            negative: y >> 31 == 1,
+            ..OVERFLOW
+        }
+    } else {
+        fixed::decode(y)
+    }
+}
+
 /// `y` with its sign turned when `turn`.
-fn turned(y: Real, turn: bool) -> Real {
+pub(super) fn turned(y: Real, turn: bool) -> Real {
     Real {
         negative: y.negative != turn,
         ..y
@@ -180,7 +154,7 @@ fn turned(y: Real, turn: bool) -> Real {
 ///
 /// The rule's two ends rise with |f|, so lo decides below and hi above. Sizes: |f| < 2^122 units, slack < 2^160; beyond 2^170
 /// units y is outside, as 2^168 exceeds |f| and what the rule adds, 2^136 units; nothing reaches 2^(170 + 24 + 1 + 53) here.
-fn hold(profile: Numerics, f: Target, y: Real, shift: i32, infinite: bool) -> Check {
+pub(super) fn hold(profile: Numerics, f: Target, y: Real, shift: i32, infinite: bool) -> Check {
     if y.mantissa != 0 && shift > 170 {
         return Check::OUTSIDE;
     }

@@ -77,10 +77,10 @@ fn taylor(r: U256) -> U256 {
 }
 
 /// `(m, k)` with e^-t = m · 2^(-96-k) and m within [`EXP_ERROR`] units, 2^96 ≤ m ≤ 2^97; t < [`EXP_LIMIT`] in Q96 and within
-/// two units of the truth; k ≤ 185.
+/// 130 units of the truth; k ≤ 185.
 ///
 /// k = ⌈t/LN2⌉, r = k·LN2 − t ∈ [0, LN2], e^-t = 2^-k e^r. With LN2 = ln 2 − θ, 0 ≤ θ < 1 unit, the exponent is off by at most
-/// kθ + 2 ≤ 187 units, so m by less than 2 · 187 · (1 + 2^-80) units, and by ten more from [`taylor`]: 385 < 1024.
+/// kθ + 130 ≤ 315 units, so m by less than 2 · 315 · (1 + 2^-80) units, and by ten more from [`taylor`]: 641 < 1024.
 pub(crate) fn exp_negative(t: U256) -> (U256, i32) {
     let k = fixed::div_up(t, LN2);
     (taylor(k * LN2 - t), k.to::<u64>() as i32)
@@ -93,7 +93,7 @@ pub(crate) fn exp_positive(t: U256) -> (U256, i32) {
 }
 
 /// e^-t for t ≥ 0 within `error` units of a Q96 value: e^-t has slope at most 1 there.
-fn exp_interval(t: U256, error: U256) -> Interval {
+pub(crate) fn exp_interval(t: U256, error: U256) -> Interval {
     if t >= EXP_LIMIT {
         return Interval {
             lo: U256::ZERO,

@@ -1,19 +1,22 @@
 //! Enclosures: bounded functions, softmax, normalize. Integer arithmetic with directed rounding, 256-bit words throughout.
 //!
-//! `contracts/src/libraries/{Fixed,Elementary}.sol` and `contracts/src/leaf/{Bounded,Softmax,Normalize}.sol` do the same steps on
+//! `contracts/src/libraries/{Fixed,Elementary,Logarithm}.sol` and `contracts/src/leaf/{Bounded,Powers,Circular,Softmax,Normalize}.sol` do the same steps on
 //! the same integers, so verdicts agree bit for bit. The rules are derived in `docs/envelopes.md`; the error of every function is
 //! proven beside it. Operands and results are bits of binary32.
 //!
 //! # Layout
 //! - `fixed`: binary32 as mantissa and exponent, directed shifts, square root
-//! - `elementary`: exp, erf, sigmoid, tanh with proven errors
-//! - [`bounded()`], [`softmax()`], [`layer_norm()`], [`batch_norm()`]: the families
+//! - `elementary`: exp, erf, sigmoid, tanh with proven errors; `logarithm`: ln
+//! - [`bounded()`], with `powers` and `circular`; [`power()`], [`softmax()`], [`layer_norm()`], [`batch_norm()`]: the families
 //! - [`SoftmaxRow`], [`LayerNormRow`]: the same over a whole row, for who judges every element
 
 mod bounded;
+mod circular;
 mod elementary;
 mod fixed;
+mod logarithm;
 mod normalize;
+mod powers;
 mod softmax;
 #[cfg(test)]
 mod truth;
@@ -22,6 +25,7 @@ use alloy_primitives::U512;
 
 pub use bounded::bounded;
 pub use normalize::{LayerNormRow, MAX_NORMALIZE_ROW, batch_norm, layer_norm, moment_roundings};
+pub use powers::power;
 pub use softmax::{MAX_SOFTMAX_ROW, SoftmaxRow, softmax};
 
 use crate::profile::Numerics;

@@ -4,8 +4,10 @@ use alloy_primitives::U256;
 use dashu_float::FBig;
 use dashu_float::round::mode::HalfEven;
 
+use super::circular;
 use super::elementary::{self, Interval};
 use super::fixed::{self, ONE, Real};
+use super::logarithm;
 
 type Big = FBig<HalfEven, 2>;
 
@@ -178,6 +180,59 @@ fn sigmoid_tanh_and_the_gates_contain_the_truth() {
             let w = &factor * (&size + &cubic * &size * &size * &size) * big(U256::from(2), 0);
             contains("gelu tanh", x, elementary::gelu_tanh_gate(a, false), &sigmoid(&w));
             contains("gelu tanh", x, elementary::gelu_tanh_gate(a, true), &sigmoid(&-w));
+        }
+    }
+}
+
+/// Whether `value` units of 2^-`q` are within `error` units of the truth.
+fn near(name: &str, x: Real, value: U256, q: i32, truth: &Big, error: U256) {
+    let off = big(value, -q) - truth;
+    let error = big(error, -q);
+    assert!(off <= error && -off <= error, "{name} at {x:?}: {value}");
+}
+
+#[test]
+fn logarithms_contain_the_truth() {
+    // Down to one unit, near 1 on both sides, and where a mantissa begins to count as half of itself.
+    let around = (0..300u32).flat_map(|k| [0x3f80_0000 + k, 0x3f80_0000 - k, 0x3fb5_04f3 + k, 0x3fb5_04f3 - k]);
+    let mut reals = arguments(254, 7);
+    reals.extend(around.map(fixed::decode));
+    for x in reals.into_iter().filter(|x| x.mantissa != 0) {
+        let (negative, size) = logarithm::ln(x);
+        let truth = absolute(x).ln();
+        let truth = if negative { -truth } else { truth };
+        near("ln", x, size, logarithm::LOG_Q, &truth, logarithm::LOG_ERROR);
+    }
+    for x in arguments(127, 0).into_iter().filter(|x| x.exponent <= -24) {
+        let e = elementary::magnitude(x);
+        let truth = big(e, -fixed::Q).ln_1p();
+        let value = logarithm::ln_one_plus(e);
+        assert!(big(value, -fixed::Q) <= truth, "{x:?}");
+        near("ln(1 + e)", x, value, fixed::Q, &truth, logarithm::ONE_PLUS_ERROR);
+    }
+}
+
+#[test]
+fn sines_and_cosines_contain_the_truth() {
+    let error = circular::CIRCULAR_ERROR;
+    // The last is the fp32 number nearest to a multiple of π/2.
+    let mut reals = arguments(254, 7);
+    reals.extend([0x3fc9_0fdb, 0x4049_0fdb, 0x40c9_0fdb, 0x7f7f_ffff, 0x6d90_dbbf].map(fixed::decode));
+    for x in reals {
+        let (q, sine, cosine) = circular::quadrant(x);
+        let (first, second) = (absolute(x).sin(), absolute(x).cos());
+        let (first, second) = match q {
+            0 => (first, second),
+            1 => (-second, first),
+            2 => (-first, -second),
+            _ => (second, -first),
+        };
+        near("sin", x, sine, fixed::Q, &first, error);
+        near("cos", x, cosine, fixed::Q, &second, error);
+        let a = elementary::magnitude(x);
+        if a < ONE && x.mantissa != 0 {
+            let ratio = absolute(x).sin() / absolute(x);
+            near("sin x/x", x, circular::sine_ratio(a), fixed::Q, &ratio, error);
         }
     }
 }

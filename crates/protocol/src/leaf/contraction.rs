@@ -14,9 +14,12 @@
 //!
 //! Under `wide` products are exact, `u = 2^-53`, nothing underflows, and ŷ stands for its rounding cell: with `h` the cell's half on the
 //! side of S, `|ŷ − S|·(2^53 − k) ≤ k·A + h·(2^53 − k)`.
+//!
+//! Under `tf32`, `bf16` and `fp16` the factors may be rounded before they are multiplied: [`super::rounded`].
 
 use std::cmp::Ordering;
 
+use super::rounded::{self, Rounded};
 use crate::check::Check;
 use crate::fp32;
 use crate::profile::{Numerics, Profile};
@@ -37,6 +40,8 @@ pub struct Sums {
     terms: u64,
     /// Lane `i` counts units of 2^(32·i−300): first the positive terms', then the negative terms'.
     lanes: [[u128; 16]; 2],
+    /// What the factors' rounding asks for, where they may be rounded.
+    rounded: Option<Rounded>,
     /// A term is +∞, −∞.
     infinite: [bool; 2],
     /// A term is NaN, so every engine's result is.
@@ -59,10 +64,15 @@ impl Sums {
 
     /// No terms yet, of an operator with `terms` terms in bounds or not, under a profile that is known.
     pub const fn under(profile: u64, terms: u64) -> Self {
+        let numerics = Numerics::of(profile);
         Self {
-            numerics: Numerics::of(profile),
+            numerics,
             terms,
             lanes: [[0; 16]; 2],
+            rounded: match numerics.format {
+                Some(format) => Some(Rounded::new(format)),
+                None => None,
+            },
             infinite: [false; 2],
             nan: false,
             nan_allowed: false,
@@ -73,6 +83,9 @@ impl Sums {
     #[inline]
     pub fn product(&mut self, a: u32, b: u32) {
         let negative = ((a ^ b) >> 31) as usize;
+        if let Some(rounded) = &mut self.rounded {
+            rounded.product(a, b);
+        }
         if !fp32::is_finite(a) || !fp32::is_finite(b) {
             self.nan |= fp32::is_nan(a) || fp32::is_nan(b) || fp32::is_zero(a) || fp32::is_zero(b);
             self.infinite[negative] = true;
@@ -104,11 +117,24 @@ impl Sums {
     #[inline]
     pub fn unpaired(&mut self, x: u32) {
         self.nan_allowed |= !fp32::is_finite(x);
+        if let Some(rounded) = &mut self.rounded {
+            rounded.unpaired(x);
+        }
     }
 
     /// Holds `y` against the sums of `products` products and `values` numbers: a term passes at most `products + values` operations,
     /// or fewer through blocks. Under `fast` the products are rounded, and may underflow; under `wide` they are exact.
     pub fn check_contraction(&self, products: u64, values: u64, y: u32) -> Check {
+        if let Some(rounded) = &self.rounded {
+            let [positive, negative] = self.lanes.each_ref().map(Wide::from_lanes);
+            let (roundings, bound) = rounded.bound(products, values, self.terms, &positive.add(&negative));
+            let rule = Rule {
+                unit: 1 << rounded::PRECISION,
+                bound: Some(bound),
+                ..self.rule(roundings, 0, 0, 1)
+            };
+            return self.check(&rule, y);
+        }
         let way = self.numerics.way(products, self.terms) + values;
         let roundings = if self.numerics.wide { way.saturating_sub(1) } else { way };
         self.check(&self.rule(roundings, roundings, products + values, 1), y)
@@ -144,6 +170,7 @@ impl Sums {
             sum_roundings,
             underflows,
             divisor,
+            bound: None,
         }
     }
 
@@ -170,10 +197,13 @@ impl Sums {
                 _ => rule.check_finite(&positive, &negative, y),
             };
         }
+        let [over, under] = self.rounded.as_ref().map_or([false; 2], |rounded| rounded.infinite);
+        let (plus, minus) = (plus || over, minus || under);
         let plus = plus || rule.overflows(&positive);
         let minus = minus || rule.overflows(&negative);
         if fp32::is_nan(y) {
-            return Check::exact((plus && minus) || self.nan_allowed);
+            let rounded = self.rounded.as_ref().is_some_and(|rounded| rounded.nan);
+            return Check::exact((plus && minus) || self.nan_allowed || rounded);
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         Check::exact(match (y == fp32::INFINITY, infinite) {
@@ -199,6 +229,8 @@ struct Rule {
     underflows: u64,
     /// What the sum is divided by.
     divisor: u64,
+    /// The right side of the rule, where it is not made of the sums alone.
+    bound: Option<Wide>,
 }
 
 impl Rule {
@@ -229,15 +261,24 @@ impl Rule {
             Wide::shifted(u128::from(self.divisor), exponent + 149 - u32::from(dense)).times(kept)
         };
         let error = distance.times(kept);
-        let bound = positive.add(negative).times(self.roundings).add(&slack);
+        let bound = match &self.bound {
+            Some(bound) => *bound,
+            None => positive.add(negative).times(self.roundings).add(&slack),
+        };
         Check {
             inside: error.compare(&bound) != Ordering::Greater,
             share: error.share(&bound),
         }
     }
 
-    /// Whether terms of one sign can add up to infinity: `(P + j·η)·(1 + γ)` reaches the least magnitude that rounds to it.
+    /// Whether terms of one sign can add up to infinity: `(P + j·η)·(1 + γ)`, or P and all error that is admitted, reaches the least
+    /// magnitude that rounds to it.
     fn overflows(&self, sum: &Wide) -> bool {
+        if let Some(bound) = &self.bound {
+            let limit = Wide::shifted(OVERFLOW.0, OVERFLOW.1);
+            let short = limit.distance(sum).times(self.unit.saturating_sub(self.roundings));
+            return sum.compare(&limit) != Ordering::Less || short.compare(bound) != Ordering::Greater;
+        }
         let underflow = Wide::shifted(u128::from(self.underflows), UNDERFLOW_SHIFT);
         let most = sum.add(&underflow).times(self.unit);
         let limit = Wide::shifted(OVERFLOW.0, OVERFLOW.1).times(self.unit.saturating_sub(self.sum_roundings));

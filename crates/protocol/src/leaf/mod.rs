@@ -5,3 +5,4 @@
 pub mod contraction;
 pub mod exact;
 pub mod reduction;
+mod rounded;

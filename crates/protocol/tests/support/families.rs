@@ -259,6 +259,8 @@ enum Terms {
     Tiny,
     Huge,
     Zeros,
+    /// Around the least normal numbers of formats that factors are rounded to, and around what those round to infinity.
+    Formats,
 }
 
 fn terms(stream: &mut Stream, kind: Terms, count: u32) -> Vec<u32> {
@@ -277,6 +279,26 @@ fn terms(stream: &mut Stream, kind: Terms, count: u32) -> Vec<u32> {
             Terms::Tiny => (stream.word() as u32) & 0x83ff_ffff,
             Terms::Huge => ((stream.word() as u32) & 0x80ff_ffff) | 0x7e80_0000,
             Terms::Zeros => (stream.word() as u32) & 0x8000_0000,
+            Terms::Formats => {
+                let near = stream.pick(&[
+                    0,
+                    1,
+                    0x0080_0000,
+                    0x3880_0000,
+                    0x3880_0000,
+                    ONE,
+                    0x477f_f000,
+                    0x7f7f_8000,
+                    0x7f7f_f000,
+                ]);
+                let sign = (stream.word() as u32) & 0x8000_0000;
+                match stream.below(8) {
+                    0 => stream.pattern(),
+                    1 | 2 => near.saturating_sub(1 + stream.below(2) as u32) | sign,
+                    3 | 4 => (near + stream.below(2) as u32) | sign,
+                    _ => stream.number(),
+                }
+            }
         })
         .collect()
 }
@@ -522,6 +544,16 @@ fn convolution(stream: &mut Stream, first: Terms, second: Terms) -> Case {
     case
 }
 
+/// Contractions under tensor cores' profiles, padded or not, at the ends of formats.
+pub fn rounded_factors(stream: &mut Stream) -> Case {
+    loop {
+        let case = convolution(stream, Terms::Formats, Terms::Formats);
+        if case.profile >> 56 == 3 {
+            return case;
+        }
+    }
+}
+
 /// Sums, means, maxima and positions of maxima over windows and rows.
 pub fn reduction(stream: &mut Stream) -> Case {
     let code = stream.pick(&[Code::Sum, Code::Mean, Code::MaxPool, Code::ArgMax]);
@@ -610,8 +642,9 @@ fn arg_max(stream: &mut Stream) -> Case {
 
 /// Library functions, softmax and normalize: rounded results of fp64 arithmetic and what lies around them.
 pub fn enclosed(stream: &mut Stream) -> Case {
-    match stream.below(4) {
+    match stream.below(5) {
         0 => bounded(stream),
+        4 => power(stream),
         1 => softmax(stream),
         2 => layer_norm(stream),
         _ => batch_norm(stream),
@@ -632,7 +665,16 @@ fn epsilon(stream: &mut Stream) -> u32 {
 }
 
 fn bounded(stream: &mut Stream) -> Case {
-    let code = stream.pick(&[Code::Tanh, Code::Sigmoid, Code::Exp, Code::GeluTanh]);
+    let code = stream.pick(&[
+        Code::Tanh,
+        Code::Sigmoid,
+        Code::Exp,
+        Code::GeluTanh,
+        Code::Log,
+        Code::Softplus,
+        Code::Sin,
+        Code::Cos,
+    ]);
     let descriptor = elementwise(code, Dtype::F32, &[Dtype::F32], 16);
     let kind = kind(stream);
     let x = terms(stream, kind, 16);
@@ -644,11 +686,26 @@ fn bounded(stream: &mut Stream) -> Case {
                 Code::Tanh => x.tanh(),
                 Code::Sigmoid => 1.0 / (1.0 + (-x).exp()),
                 Code::Exp => x.exp(),
+                Code::Log => x.ln(),
+                Code::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+                Code::Sin => x.sin(),
+                Code::Cos => x.cos(),
                 _ => 0.5 * x * (1.0 + (0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x)).tanh()),
             })
         })
         .collect();
     finish(stream, descriptor, vec![bytes_of(&x)], &y)
+}
+
+fn power(stream: &mut Stream) -> Case {
+    let descriptor = elementwise(Code::Pow, Dtype::F32, &[Dtype::F32, Dtype::F32], 16);
+    let [x, exponent] = [(); 2].map(|()| {
+        let kind = kind(stream);
+        terms(stream, kind, 16)
+    });
+    let pairs = x.iter().zip(&exponent);
+    let y: Vec<u32> = pairs.map(|(x, e)| rounded(float(*x).powf(float(*e)))).collect();
+    finish(stream, descriptor, vec![bytes_of(&x), bytes_of(&exponent)], &y)
 }
 
 fn softmax(stream: &mut Stream) -> Case {

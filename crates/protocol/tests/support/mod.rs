@@ -21,7 +21,10 @@ pub fn cases(usual: u64) -> u64 {
         .unwrap_or(usual)
 }
 
-/// A profile of each kind; the block is short, so that rows of tests have several.
+/// Tensor cores, by format: all but contractions is as under `fast`.
+pub const TENSOR: [u64; 3] = [Profile::TF32.encode(), Profile::BF16.encode(), Profile::FP16.encode()];
+
+/// A profile of each other kind; the block is short, so that rows of tests have several.
 pub const PROFILES: [u64; 3] = [Profile::FAST.encode(), 0x0100_0010_0804_0000, Profile::WIDE.encode()];
 
 /// A fixed stream of numbers.
@@ -44,7 +47,11 @@ impl Stream {
 
     /// A profile; the stream goes on as if none had been asked for.
     pub fn profile(&self) -> u64 {
-        Stream(self.0 ^ 0x5eed).pick(&PROFILES)
+        let mut aside = Stream(self.0 ^ 0x5eed);
+        match aside.below(4) {
+            0 => aside.pick(&TENSOR),
+            kind => PROFILES[kind as usize - 1],
+        }
     }
 
     pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {

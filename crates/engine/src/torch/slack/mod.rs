@@ -22,7 +22,7 @@ use crate::{
     engine::{EngineError, Run},
     judge::Family,
     layout::operator_error,
-    slack::{Answer, Bounds, Question},
+    slack::{Answer, Bounds, Question, plain_direction},
 };
 
 /// Steps of a search for the direction that can be moved the most.
@@ -222,7 +222,7 @@ impl<'a> Slack<'a> {
         }
         let mut bounds = Vec::new();
         for profile in 0..self.profiles {
-            let mut direction = first_direction(range.end - range.start)
+            let mut direction = Tensor::f_from_slice(&plain_direction((range.end - range.start) as usize))
                 .and_then(|start| start.f_to_device(row.device()))
                 .map_err(library)?;
             let mut best: Option<Bounds> = None;
@@ -269,13 +269,4 @@ impl<'a> Slack<'a> {
         let (up, down) = (end(NUDGE)?, end(-NUDGE)?);
         up.f_sub(&down).and_then(|moved| self.unit(&moved)).map_err(library)
     }
-}
-
-/// Where a search starts: no axis, and no vector that a model is likely to give.
-fn first_direction(length: i64) -> Result<Tensor, TchError> {
-    Tensor::f_arange(length, (Kind::Double, tch::Device::Cpu))?
-        .f_mul_scalar(12.9898)?
-        .f_add_scalar(1.0)?
-        .f_sin()
-        .and_then(|wave| wave.f_div(&wave.f_dot(&wave)?.f_sqrt()?))
 }

@@ -6,7 +6,7 @@
 use tch::{Kind, TchError, Tensor};
 use touchstone_protocol::{
     descriptor::{Code, Descriptor},
-    model::{self, Profile},
+    model::{self, Format, Profile},
 };
 
 use super::super::{
@@ -23,6 +23,8 @@ const LEAST: f64 = 1.401_298_464_324_817e-45;
 const ETA: f64 = LEAST / 2.0;
 /// From here on below the maximum an exponential is negligible beside it.
 const NEGLIGIBLE: f64 = 104.0;
+/// What a fused sum may change each of its inputs by, relative to the greatest.
+const CUT: f64 = 1.0 / (1 << 23) as f64;
 
 /// What the rules read of a profile.
 #[derive(Clone, Copy, Debug)]
@@ -30,21 +32,24 @@ struct Rule {
     u: f64,
     wide: bool,
     block: Option<f64>,
+    format: Option<Format>,
     k_rel: f64,
     k_abs: f64,
 }
 
 impl Rule {
     fn of(profile: Profile) -> Self {
-        let (digits, wide, block) = match profile.kind {
-            model::Kind::Fast => (24, false, None),
-            model::Kind::Blocked(block) => (24, false, Some(block.into())),
-            model::Kind::Wide => (53, true, None),
+        let (digits, wide, block, format) = match profile.kind {
+            model::Kind::Fast => (24, false, None, None),
+            model::Kind::Blocked(block) => (24, false, Some(block.into()), None),
+            model::Kind::Wide => (53, true, None, None),
+            model::Kind::Tensor(format) => (24, false, None, Some(format)),
         };
         Self {
             u: 0.5f64.powi(digits),
             wide,
             block,
+            format,
             k_rel: profile.k_rel.into(),
             k_abs: profile.k_abs.into(),
         }
@@ -67,6 +72,15 @@ impl Rule {
         } else {
             underflow()
         }
+    }
+}
+
+/// The relative error of a factor rounded to a format, the format's least normal number, and what each rounding may underflow by.
+fn factors(format: Format) -> (f64, f64, f64) {
+    match format {
+        Format::Tf32 => (0.5f64.powi(10), LEAST_NORMAL, LEAST_NORMAL),
+        Format::Bf16 => (0.5f64.powi(8), LEAST_NORMAL, LEAST_NORMAL),
+        Format::Fp16 => (0.5f64.powi(11), 0.5f64.powi(14), 0.5f64.powi(50)),
     }
 }
 
@@ -151,7 +165,39 @@ fn sums(
         (terms.shallow_clone(), terms.f_zeros_like()?, divisor)
     };
     let cell = half_cell(y)?;
+    let cores = |format: Format| -> Result<Tensor, TchError> {
+        let (rho, least, floor) = factors(format);
+        // Products with factors as `each` has them, addends left out.
+        let products = |each: &dyn Fn(&Tensor) -> Result<Tensor, TchError>| -> Result<Tensor, TchError> {
+            let operand = |(at, x): (usize, &Tensor)| if at < 2 { each(x) } else { x.f_zeros_like() };
+            of(
+                kernel,
+                &magnitudes
+                    .iter()
+                    .enumerate()
+                    .map(operand)
+                    .collect::<Result<Vec<_>, _>>()?,
+            )
+        };
+        let all = products(&|x| Ok(x.shallow_clone()))?;
+        let normal = products(&|x| x.f_masked_fill(&x.f_lt(least)?, 0.0))?;
+        // Twice the products that have a small factor, both raised to the least normal number; what padding adds to them is below 2^-126.
+        let raised = products(&|x| x.f_clamp_min(least))?.f_sub(&normal)?.f_mul_scalar(2.0)?;
+        let small = all.f_sub(&normal)?;
+        let rounded = all.f_mul_scalar(2.0 * rho)?.f_add(&small)?;
+        let sums = terms.f_clamp_max((d.terms() as f64 / 4.0).ceil())?.f_add(&addends)?;
+        let k = terms
+            .f_add(&addends)?
+            .f_add(&sums.f_mul_scalar(2.0)?)?
+            .f_mul_scalar(CUT)?;
+        let floors = terms.f_add(&addends)?.f_mul_scalar(4.0 * floor)?;
+        let bound = k.f_mul(&size.f_add(&raised)?)?.f_add(&rounded)?.f_add(&floors)?;
+        bound.f_div(&k.f_neg()?.f_add_scalar(1.0)?)
+    };
     let width = |rule: &Rule| -> Result<Tensor, TchError> {
+        if let (Some(format), Code::Contract) = (rule.format, d.code) {
+            return cores(format);
+        }
         // A block for every so many terms, padding among them.
         let counted = match rule.block {
             Some(block) => terms.f_clamp_max(block + (d.terms() as f64 / block).ceil())?,
@@ -186,7 +232,9 @@ fn bounded(d: &Descriptor, x: &Tensor, y: &Tensor, rules: &[Rule]) -> Result<Vec
     let (scale, underflows) = match d.code {
         Code::Gelu => (x.f_mul_scalar(2.0)?, true),
         Code::GeluTanh => (x, true),
-        Code::Exp => (x.f_zeros_like()?, true),
+        Code::Exp | Code::Pow => (x.f_zeros_like()?, true),
+        Code::Log => (x.f_zeros_like()?, false),
+        Code::Sin => (x.f_clamp_max(1.0)?, false),
         _ => (x.f_ones_like()?, false),
     };
     let cell = half_cell(y)?;
