@@ -10,6 +10,7 @@ built=../.state/artifacts
 
 declare -A sources=(
     [Judge]=src/Judge.sol
+    [PartJudge]=src/PartJudge.sol
     [ModelRegistry]=src/ModelRegistry.sol
     [Market]=src/Market.sol
     [Disputes]=src/Disputes.sol

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {Evidence} from "./Evidence.sol";
 import {IDisputes} from "./interfaces/IDisputes.sol";
 import {IJudge} from "./interfaces/IJudge.sol";
 import {IMarket} from "./interfaces/IMarket.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {ClaimHash} from "./libraries/ClaimHash.sol";
 import {Clock} from "./libraries/Clock.sol";
-import {Descriptor} from "./libraries/Descriptor.sol";
 import {Dispute as Rulebook} from "./libraries/Dispute.sol";
-import {Merkle} from "./libraries/Merkle.sol";
-import {Operator} from "./types/Operator.sol";
+import {Parts} from "./libraries/Parts.sol";
 import {Move, Phase, Position} from "./types/Position.sol";
 
 /// @title Disputes
@@ -43,6 +42,7 @@ contract Disputes is IDisputes {
     IMarket public immutable override market;
     IJudge public immutable override judge;
     IModelRegistry private immutable REGISTRY;
+    Evidence private immutable EVIDENCE;
     uint32 private immutable CLOCK;
     uint32 private immutable EXTENSION;
     uint16 private immutable MAX_TURNS;
@@ -57,6 +57,7 @@ contract Disputes is IDisputes {
         market = market_;
         judge = judge_;
         REGISTRY = market_.registry();
+        EVIDENCE = new Evidence(market_, judge_);
         IMarket.Parameters memory p = market_.parameters();
         CLOCK = uint32(p.clockSeconds);
         EXTENSION = uint32(p.extensionSeconds);
@@ -132,8 +133,7 @@ contract Disputes is IDisputes {
         uint256 gasBefore = gasleft();
         (Rulebook.Game storage g, bool repeated) = _challengers(dispute, state);
         if (repeated) return;
-        _requireOperator(g.claim, operator_, descriptor, proof);
-        Operator memory o = Descriptor.decode(descriptor);
+        Evidence.Facts memory o = EVIDENCE.operatorOf(g.claim, operator_, descriptor, proof);
         if (!o.decoded) revert Undecodable();
         LayerRoot storage known = _layers[g.claim][o.layer];
         g.layer(_rules(), o.layer, o.layerInnerCount, known.stands, known.root, block.timestamp);
@@ -153,13 +153,12 @@ contract Disputes is IDisputes {
         uint256 gasBefore = gasleft();
         (Rulebook.Game storage g, bool repeated) = _challengers(dispute, state);
         if (repeated) return;
-        _requireOperator(g.claim, operator_, descriptor, proof);
+        Evidence.Facts memory o = EVIDENCE.operatorOf(g.claim, operator_, descriptor, proof);
         emit Pointed(dispute, operator_, element, descriptor);
-        Operator memory o = Descriptor.decode(descriptor);
         if (o.decoded) {
             if (element >= o.elements) revert OutOfRange(o.elements, element);
             if (o.touchesInner && !_layers[g.claim][o.layer].stands) revert LayerMissing(o.layer);
-            g.point(_rules(), operator_, element, block.timestamp);
+            g.point(_rules(), operator_, element, o.leaves, block.timestamp);
             _meterChallenger(g, gasBefore, SELECTOR + (8 + proof.length) * WORD + _padded(descriptor.length));
             _moved(dispute, g, Move.Point);
         } else {
@@ -167,6 +166,19 @@ contract Disputes is IDisputes {
             _moved(dispute, g, Move.Point);
             _end(dispute, g);
         }
+    }
+
+    /// @inheritdoc IDisputes
+    function part(bytes32 dispute, bytes32 state, uint256 child, uint256[3] calldata header, uint256[] calldata parts)
+        external
+        override
+    {
+        uint256 gasBefore = gasleft();
+        (Rulebook.Game storage g, bool repeated) = _challengers(dispute, state);
+        if (repeated) return;
+        g.part(_rules(), child, header, parts, block.timestamp);
+        _meterChallenger(g, gasBefore, SELECTOR + (8 + parts.length) * WORD);
+        _moved(dispute, g, Move.Part);
     }
 
     /// @inheritdoc IDisputes
@@ -214,10 +226,7 @@ contract Disputes is IDisputes {
             if (known.root != root) revert LayerStands(number, known.root);
         } else {
             _requireInTime(g);
-            address node = market.claimOf(claim).node;
-            address signer = ClaimHash.recover(layerDigest(claim, number, root), signature);
-            // The market took no claim whose node is the zero address.
-            if (signer != node) revert BadSignature(node, signer);
+            _requireSigned(claim, layerDigest(claim, number, root), signature);
             (known.stands, known.since, known.root) = (true, uint64(block.timestamp), root);
             emit LayerAnswered(claim, number, root, dispute);
         }
@@ -234,13 +243,91 @@ contract Disputes is IDisputes {
         if (repeated) return;
         _requireInTime(g);
         if (g.position.phase != Phase.Defending) revert WrongPhase(g.position.phase);
-        IJudge.Outcome memory outcome = _judge(dispute, g.claim, witness);
-        if (outcome.operator_ != g.position.operator_ || outcome.element != g.position.element) {
-            revert WrongElement(outcome.operator_, outcome.element);
-        }
+        IJudge.Outcome memory outcome = EVIDENCE.judge(g.claim, _layerOf(g.claim, witness), witness);
+        _judged(dispute, outcome);
+        _requireElement(g, outcome);
         g.finish(_phaseOf(outcome.verdict));
         _meterWorker(g, gasBefore, SELECTOR + 4 * WORD + _padded(witness.length));
         _moved(dispute, g, Move.Defend);
+        _end(dispute, g);
+    }
+
+    /// @inheritdoc IDisputes
+    function total(
+        bytes32 dispute,
+        bytes32 state,
+        bytes calldata witness,
+        uint256 free,
+        uint256[] calldata parts,
+        bytes calldata signature
+    ) external override {
+        uint256 gasBefore = gasleft();
+        (Rulebook.Game storage g, bool repeated) = _anybodys(dispute, state);
+        if (repeated) return;
+        _requireInTime(g);
+        if (g.position.phase != Phase.Totalling) revert WrongPhase(g.position.phase);
+        uint256[3] memory header;
+        Phase outcome;
+        (outcome, header) = _totals(dispute, g, witness, free, parts);
+        bytes32 node = Parts.node(header, parts);
+        // The free choices are the worker's: nobody else can have it struck by others.
+        if (outcome != Phase.Voided) _requireParts(g, node, signature);
+        if (outcome == Phase.Lost) {
+            g.parted(_rules(), node, block.timestamp);
+            emit Parted(dispute, header, parts);
+        } else {
+            g.finish(outcome);
+        }
+        _meterWorker(g, gasBefore, SELECTOR + (8 + parts.length) * WORD + _padded(witness.length) + SIGNATURE);
+        _moved(dispute, g, Move.Total);
+        if (outcome != Phase.Lost) _end(dispute, g);
+    }
+
+    /// @inheritdoc IDisputes
+    function split(
+        bytes32 dispute,
+        bytes32 state,
+        uint256[3] calldata header,
+        uint256[] calldata sums,
+        uint256[] calldata parts,
+        bytes calldata signature
+    ) external override {
+        uint256 gasBefore = gasleft();
+        (Rulebook.Game storage g, bool repeated) = _anybodys(dispute, state);
+        if (repeated) return;
+        _requireInTime(g);
+        if (g.position.phase != Phase.Splitting) revert WrongPhase(g.position.phase);
+        g.requireNode(header, sums);
+        if (g.widthOf(parts.length) != sums.length || !EVIDENCE.addsUp(sums, parts)) revert WrongSums();
+        bytes32 node = Parts.node(header, parts);
+        _requireParts(g, node, signature);
+        g.parted(_rules(), node, block.timestamp);
+        emit Parted(dispute, header, parts);
+        _meterWorker(g, gasBefore, SELECTOR + (10 + sums.length + parts.length) * WORD + SIGNATURE);
+        _moved(dispute, g, Move.Split);
+    }
+
+    /// @inheritdoc IDisputes
+    function prove(
+        bytes32 dispute,
+        bytes32 state,
+        uint256[3] calldata header,
+        uint256[] calldata sums,
+        bytes calldata witness
+    ) external override {
+        uint256 gasBefore = gasleft();
+        (Rulebook.Game storage g, bool repeated) = _anybodys(dispute, state);
+        if (repeated) return;
+        _requireInTime(g);
+        if (g.position.phase != Phase.Proving) revert WrongPhase(g.position.phase);
+        g.requireNode(header, sums);
+        IJudge.Outcome memory outcome =
+            EVIDENCE.judgePart(g.claim, _layerOf(g.claim, witness), witness, g.position.index, header, sums);
+        _judged(dispute, outcome);
+        _requireElement(g, outcome);
+        g.finish(_phaseOf(outcome.verdict));
+        _meterWorker(g, gasBefore, SELECTOR + (9 + sums.length) * WORD + _padded(witness.length));
+        _moved(dispute, g, Move.Prove);
         _end(dispute, g);
     }
 
@@ -317,6 +404,16 @@ contract Disputes is IDisputes {
         return ClaimHash.layer(ClaimHash.domain(address(market)), claim, number, root);
     }
 
+    /// @inheritdoc IDisputes
+    function partsDigest(bytes32 claim, uint32 operator_, uint64 element, uint8 depth, uint32 index, bytes32 node)
+        public
+        view
+        override
+        returns (bytes32)
+    {
+        return ClaimHash.parts(ClaimHash.domain(address(market)), claim, operator_, element, depth, index, node);
+    }
+
     // ---- Before a move
 
     function _rules() private view returns (Rulebook.Rules memory) {
@@ -370,15 +467,18 @@ contract Disputes is IDisputes {
         if (Clock.expired(g.deadline, block.timestamp)) revert Expired(g.deadline, uint64(block.timestamp));
     }
 
-    /// @dev The descriptor is the plan's for this operator.
-    function _requireOperator(bytes32 claim, uint32 operator_, bytes calldata descriptor, bytes32[] calldata proof)
-        private
-        view
-    {
-        IModelRegistry.Header memory header = _modelOf(claim).header;
-        if (operator_ >= header.operators) revert OutOfRange(header.operators, operator_);
-        bytes32 leaf = Descriptor.leaf(descriptor);
-        if (!Merkle.verify(header.planRoot, leaf, operator_, header.operators, proof)) revert BadProof();
+    /// @dev The sums of the present node's parts, which hash to `node`, are signed.
+    function _requireParts(Rulebook.Game storage g, bytes32 node, bytes calldata signature) private view {
+        Position memory p = g.position;
+        bytes32 digest = partsDigest(g.claim, p.operator_, p.element, p.depth, p.index, node);
+        _requireSigned(g.claim, digest, signature);
+    }
+
+    /// @dev By the claim's node key. The market took no claim whose node is the zero address.
+    function _requireSigned(bytes32 claim, bytes32 digest, bytes calldata signature) private view {
+        address node = market.claimOf(claim).node;
+        address signer = ClaimHash.recover(digest, signature);
+        if (signer != node) revert BadSignature(node, signer);
     }
 
     // ---- Verdicts
@@ -390,7 +490,8 @@ contract Disputes is IDisputes {
         uint256 gasBefore,
         uint256 callBytes
     ) private {
-        IJudge.Outcome memory outcome = _judge(dispute, g.claim, witness);
+        IJudge.Outcome memory outcome = EVIDENCE.judge(g.claim, _layerOf(g.claim, witness), witness);
+        _judged(dispute, outcome);
         if (outcome.verdict == IJudge.Verdict.Inside) revert NotOutside();
         g.finish(_phaseOf(outcome.verdict));
         _meterChallenger(g, gasBefore, callBytes);
@@ -398,37 +499,39 @@ contract Disputes is IDisputes {
         _end(dispute, g);
     }
 
-    /// @dev A verdict other than `Refused`. Should the judge run out of gas, so does this call: that is never a verdict.
-    function _judge(bytes32 dispute, bytes32 claim, bytes calldata witness)
-        private
-        returns (IJudge.Outcome memory outcome)
-    {
-        IMarket.Claim memory c = market.claimOf(claim);
-        IModelRegistry.Model memory m = REGISTRY.modelOf(market.requestOf(c.request).model);
-        // The layer as the witness's own descriptor has it; the judge ties the descriptor to the plan.
+    /// @dev Judges totals and says what would end the dispute so; `Lost`, the worker being right, does not.
+    function _totals(
+        bytes32 dispute,
+        Rulebook.Game storage g,
+        bytes calldata witness,
+        uint256 free,
+        uint256[] calldata parts
+    ) private returns (Phase, uint256[3] memory) {
+        uint256 width = g.widthOf(parts.length);
+        (IJudge.Outcome memory outcome, uint256[3] memory header) =
+            EVIDENCE.judgeTotals(g.claim, _layerOf(g.claim, witness), witness, free, parts, width);
+        _judged(dispute, outcome);
+        _requireElement(g, outcome);
+        return (_phaseOf(outcome.verdict), header);
+    }
+
+    /// @dev The layer as the witness's own descriptor has it; the judge ties the descriptor to the plan.
+    function _layerOf(bytes32 claim, bytes calldata witness) private view returns (Evidence.Layer memory) {
         uint32 number = witness.length < WITNESS_HEAD ? 0 : uint32(bytes4(witness[WITNESS_HEAD - 4:WITNESS_HEAD]));
         LayerRoot storage known = _layers[claim][number];
-        outcome = judge.judge(
-            IJudge.Context({
-                planRoot: m.header.planRoot,
-                weightsRoot: m.header.weightsRoot,
-                traceRoot: c.traceRoot,
-                layerRoot: known.root,
-                layer: number,
-                layerStands: known.stands,
-                inputs: market.requestOf(c.request).inputs,
-                outputs: c.outputs,
-                operators: m.header.operators,
-                weights: m.header.weights,
-                traceValues: m.header.traceValues,
-                inputCount: m.inputs,
-                outputCount: m.outputs,
-                profile: m.header.profile
-            }),
-            witness
-        );
+        return Evidence.Layer(number, known.stands, known.root);
+    }
+
+    /// @dev A verdict other than `Refused`. Should the judge run out of gas, so does this call: that is never a verdict.
+    function _judged(bytes32 dispute, IJudge.Outcome memory outcome) private {
         if (outcome.verdict == IJudge.Verdict.Refused) revert WitnessRefused(outcome.reason);
         emit Judged(dispute, outcome);
+    }
+
+    function _requireElement(Rulebook.Game storage g, IJudge.Outcome memory outcome) private view {
+        if (outcome.operator_ != g.position.operator_ || outcome.element != g.position.element) {
+            revert WrongElement(outcome.operator_, outcome.element);
+        }
     }
 
     function _phaseOf(IJudge.Verdict verdict) private pure returns (Phase) {
@@ -491,9 +594,5 @@ contract Disputes is IDisputes {
         phase = g.position.phase;
         bool live = Rulebook.isLive(phase);
         if (live && market.claimOf(g.claim).status != IMarket.ClaimStatus.Open) return Phase.Moot;
-    }
-
-    function _modelOf(bytes32 claim) private view returns (IModelRegistry.Model memory) {
-        return REGISTRY.modelOf(market.requestOf(market.claimOf(claim).request).model);
     }
 }

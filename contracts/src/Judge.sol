@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {PartJudge} from "./PartJudge.sol";
 import {IJudge} from "./interfaces/IJudge.sol";
+import {IPartJudge} from "./interfaces/IPartJudge.sol";
 import {Contraction} from "./leaf/Contraction.sol";
 import {Copy} from "./leaf/Copy.sol";
 import {Enclosures} from "./leaf/Enclosures.sol";
 import {Exact} from "./leaf/Exact.sol";
 import {Reduction} from "./leaf/Reduction.sol";
-import {Elements} from "./libraries/Elements.sol";
-import {IndexMap} from "./libraries/IndexMap.sol";
 import {Rules} from "./libraries/Rules.sol";
 import {Witness} from "./libraries/Witness.sol";
 import {Operator} from "./types/Operator.sol";
@@ -18,14 +18,17 @@ import {Operator} from "./types/Operator.sol";
 contract Judge is IJudge {
     /// @notice Where the bounded, softmax and normalize families are.
     Enclosures public immutable enclosures;
+    /// @inheritdoc IJudge
+    IPartJudge public immutable override parts;
 
-    constructor() {
-        enclosures = new Enclosures();
+    constructor(PartJudge parts_) {
+        parts = parts_;
+        enclosures = parts_.enclosures();
     }
 
     /// @inheritdoc IJudge
     function judge(Context calldata context, bytes calldata witness) external view returns (Outcome memory outcome) {
-        Witness.Opened memory w = Witness.open(context, witness, outcome);
+        Witness.Opened memory w = Witness.open(context, witness, outcome, Witness.AT_ONCE);
         if (w.stop == Witness.UNDECODABLE) outcome.verdict = Verdict.Undecodable;
         else if (w.stop != 0) outcome.reason = uint8(w.stop);
         else outcome.verdict = _inside(w, context.profile) ? Verdict.Inside : Verdict.Outside;
@@ -36,13 +39,13 @@ contract Judge is IJudge {
         uint256 code = o.code;
         if (code == Rules.COPY) return Copy.check(o, w.index, w.bases, w.y);
         if (code == Rules.CONTRACT) return Contraction.check(o, profile, w.index, w.bases, w.y);
-        if (code == Rules.GATHER) return w.y == _once(w, 0);
-        if (code == Rules.WHERE) return w.y == _once(w, _once(w, 0) == 0 ? 2 : 1);
+        if (code == Rules.GATHER) return w.y == Witness.bits(w, 0);
+        if (code == Rules.WHERE) return w.y == Witness.bits(w, Witness.bits(w, 0) == 0 ? 2 : 1);
         if (code < Rules.MAX_POOL) {
-            uint256 b = o.operands.length == 2 ? _once(w, 1) : 0;
-            return Exact.check(code, o.operands[0].dtype, o.dtype, _once(w, 0), b, w.y);
+            uint256 b = o.operands.length == 2 ? Witness.bits(w, 1) : 0;
+            return Exact.check(code, o.operands[0].dtype, o.dtype, Witness.bits(w, 0), b, w.y);
         }
-        uint256[] memory row = Reduction.terms(o, w.index, w.bases[0]);
+        uint256[] memory row = Reduction.terms(o, w.index, w.bases[0], 0, o.terms);
         if (code == Rules.MAX_POOL || code == Rules.ARG_MAX || code == Rules.SUM || code == Rules.MEAN) {
             return Reduction.check(o, profile, row, w.y);
         }
@@ -52,19 +55,10 @@ contract Judge is IJudge {
     /// @dev A call that runs out of gas reverts here too: out of gas is no verdict.
     function _enclosed(Witness.Opened memory w, uint256 profile, uint256[] memory row) private view returns (bool) {
         Operator memory o = w.o;
-        uint256[] memory once = new uint256[](o.operands.length - 1);
-        for (uint256 i = 0; i < once.length; ++i) {
-            once[i] = _once(w, i + 1);
-        }
+        uint256[] memory once = Witness.once(w, 1);
         bool softmax = o.code == Rules.SOFTMAX;
         uint256 place = softmax || o.code == Rules.LAYER_NORM ? w.index[o.params[softmax ? 0 : 1]] : 0;
         uint256 epsilon = softmax || o.params.length == 0 ? 0 : o.params[0];
         return enclosures.check(o.code, profile, row, place, once, epsilon, w.y);
-    }
-
-    /// @dev Bits of an operand that is read once an element, and is in bounds.
-    function _once(Witness.Opened memory w, uint256 i) private pure returns (uint256) {
-        uint256 offset = IndexMap.run(w.o.operands[i], w.index, w.index.length, 1).first;
-        return Elements.read(w.bases[i], w.o.operands[i].dtype, offset);
     }
 }

@@ -71,7 +71,8 @@ contract Market is IMarket {
         if (p.deadlineSeconds == 0) revert BadParameters("deadline");
         if (p.extensionSeconds == 0 || p.extensionSeconds > p.clockSeconds) revert BadParameters("extension");
         // One question for each tree, the layer root, one element: less is no dispute.
-        if (p.maxTurns < 4 || uint256(p.maxTurns) * p.extensionSeconds > p.clockSeconds) revert BadParameters("clock");
+        uint256 turns = uint256(p.maxTurns) + Dispute.PART_TURNS;
+        if (p.maxTurns < 4 || turns * p.extensionSeconds > p.clockSeconds) revert BadParameters("clock");
         uint64 longest = Clock.longest(p.clockSeconds, p.extensionSeconds, p.maxTurns);
         if (p.deadlineSeconds + p.windowSeconds + longest > p.limitSeconds) revert BadParameters("limit");
         if (uint256(p.workerShare) + p.posterShare + p.publisherShare != Bond.WHOLE) revert BadParameters("shares");

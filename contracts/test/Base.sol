@@ -5,7 +5,7 @@ import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
 import {Merkle} from "../src/libraries/Merkle.sol";
-import {Phase} from "../src/types/Position.sol";
+import {Phase, Position} from "../src/types/Position.sol";
 import {Test} from "./Vm.sol";
 import {Toy} from "./toy/Toy.sol";
 import {ToyJudge} from "./toy/ToyJudge.sol";
@@ -30,7 +30,7 @@ abstract contract Base is Test {
     uint64 internal constant DEADLINE = 60;
     uint64 internal constant LIMIT = 600;
     uint64 internal constant CLOCK = 60;
-    uint64 internal constant EXTENSION = 6;
+    uint64 internal constant EXTENSION = 4;
     uint8 internal constant REFUSED = 0;
     uint8 internal constant INSIDE = 1;
     uint8 internal constant OUTSIDE = 2;
@@ -228,6 +228,55 @@ abstract contract Base is Test {
         IDisputes.Dispute memory d = disputes.disputeOf(dispute);
         bytes memory witness = Toy.witness(d.position.operator_, d.position.element, verdict);
         disputes.defend(dispute, state(dispute), witness);
+    }
+
+    /// @dev Header of everything that `ToyJudge` says of a long operator's element.
+    function partHeader(bytes32 dispute) internal view returns (uint256[3] memory) {
+        return [uint256(7), disputes.disputeOf(dispute).position.element, 0];
+    }
+
+    /// @dev The node key's signature over header and the sums of the present node's parts.
+    function signParts(bytes32 dispute, uint256[] memory parts) internal view returns (bytes memory) {
+        IDisputes.Dispute memory d = disputes.disputeOf(dispute);
+        bytes32 node = keccak256(abi.encodePacked(partHeader(dispute), parts));
+        Position memory p = d.position;
+        return sign(NODE_KEY, disputes.partsDigest(d.claim, p.operator_, p.element, p.depth, p.index, node));
+    }
+
+    function partsOf(bytes32 dispute) internal view returns (uint256[] memory) {
+        IDisputes.Dispute memory d = disputes.disputeOf(dispute);
+        return Toy.parts(d.count, d.position.depth, d.position.index);
+    }
+
+    function sumsOf(bytes32 dispute) internal view returns (uint256[] memory) {
+        IDisputes.Dispute memory d = disputes.disputeOf(dispute);
+        return Toy.sums(d.count, d.position.depth, d.position.index);
+    }
+
+    function total(bytes32 dispute, uint8 verdict) internal {
+        IDisputes.Dispute memory d = disputes.disputeOf(dispute);
+        bytes memory witness = Toy.witness(d.position.operator_, d.position.element, verdict);
+        uint256[] memory parts = partsOf(dispute);
+        disputes.total(dispute, state(dispute), witness, 7, parts, signParts(dispute, parts));
+    }
+
+    function part(bytes32 dispute, uint256 child) internal {
+        bytes32 s = state(dispute);
+        (uint256[3] memory h, uint256[] memory parts) = (partHeader(dispute), partsOf(dispute));
+        vm.prank(challenger);
+        disputes.part(dispute, s, child, h, parts);
+    }
+
+    function split(bytes32 dispute) internal {
+        uint256[] memory parts = partsOf(dispute);
+        bytes memory signature = signParts(dispute, parts);
+        disputes.split(dispute, state(dispute), partHeader(dispute), sumsOf(dispute), parts, signature);
+    }
+
+    function prove(bytes32 dispute, uint8 verdict) internal {
+        IDisputes.Dispute memory d = disputes.disputeOf(dispute);
+        bytes memory witness = Toy.witness(d.position.operator_, d.position.element, verdict);
+        disputes.prove(dispute, state(dispute), partHeader(dispute), sumsOf(dispute), witness);
     }
 
     function convict(bytes32 dispute, uint8 verdict) internal {

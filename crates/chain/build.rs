@@ -2,8 +2,9 @@
 
 use std::{env, error::Error, fs, path::Path};
 
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "types/Position.sol",
+    "interfaces/IPartJudge.sol",
     "interfaces/IJudge.sol",
     "interfaces/IModelRegistry.sol",
     "interfaces/IMarket.sol",

@@ -16,6 +16,9 @@ import {IMarket} from "./IMarket.sol";
 ///        │               skip(leaf, proof) ──► Choosing at the leaf
 ///        │               layer(ℓ) ──► Layering ──answerLayer──► Choosing at the layer tree's root
 ///        │               point(operator, element) ──► Defending ──defend──► Lost · Struck · Voided
+///        │                └─► Totalling (a long operator) ──total──► Parting · Struck · Voided
+///        │               Parting ──part──► Splitting ──split──► Parting
+///        │                            └──► Proving (1,024 terms) ──prove──► Lost · Struck · Voided
 ///        └ in any live phase: convict(witness) ──► Struck · Voided
 ///
 /// Each side has one clock. It runs in the side's own turn; after the other side's move it shows at least the extension. Moves of
@@ -35,7 +38,7 @@ interface IDisputes {
         bytes32 claim;
         address challenger;
         Position position;
-        /// Leaves of the tree that `position` is in.
+        /// Leaves of the tree that `position` is in, or of a long operator's terms.
         uint32 count;
         /// Turns that the worker has been given.
         uint16 turns;
@@ -66,7 +69,9 @@ interface IDisputes {
     /// @notice A layer's root stands, for every dispute on the claim.
     event LayerAnswered(bytes32 indexed claim, uint32 indexed layer, bytes32 root, bytes32 indexed dispute);
     event Pointed(bytes32 indexed dispute, uint32 operator_, uint64 element, bytes descriptor);
-    /// @notice A judge's verdict that ended the dispute.
+    /// @notice The sums of the parts of a long operator's node, one after the other; the node is now the hash of both.
+    event Parted(bytes32 indexed dispute, uint256[3] header, uint256[] parts);
+    /// @notice A judge's verdict that ended the dispute, or that the totals of a long operator are inside.
     event Judged(bytes32 indexed dispute, IJudge.Outcome outcome);
     /// @notice The end of a dispute by one of its own moves. `phase` is `Struck`, `Lost`, `Conceded` or `Voided`.
     event Ended(
@@ -101,6 +106,8 @@ interface IDisputes {
     /// @notice Outside the tree's values, the plan's operators, or the element count.
     error OutOfRange(uint256 limit, uint256 actual);
     error BadProof();
+    /// @notice The parts do not add up to the sums of their node.
+    error WrongSums();
     /// @notice The descriptor is the plan's, but does not decode; `point` at it makes the claim void.
     error Undecodable();
     /// @notice The layer has no inner values, so it has no root.
@@ -165,6 +172,12 @@ interface IDisputes {
         bytes32[] calldata proof
     ) external;
 
+    /// @notice Names the part whose sums are not what its terms add up to; asks for the sums of its own parts, or for its terms.
+    /// @param child its place among the parts.
+    /// @param header as in `Parted`, and `parts` too.
+    function part(bytes32 dispute, bytes32 state, uint256 child, uint256[3] calldata header, uint256[] calldata parts)
+        external;
+
     /// @notice Proves an element wrong. Possible in every live phase, in time.
     function convict(bytes32 dispute, bytes32 state, bytes calldata witness) external;
 
@@ -183,6 +196,41 @@ interface IDisputes {
 
     /// @notice Opens the element pointed at.
     function defend(bytes32 dispute, bytes32 state, bytes calldata witness) external;
+
+    /// @notice Gives the sums of a long operator's terms as those of its parts: up to eight nodes, left to right, of as many words as
+    /// the operator's code has.
+    /// @param witness opens the element without its terms.
+    /// @param free what the worker chooses, see `IPartJudge`.
+    /// @param signature 65 bytes by the claim's node key over `Parts(claim, operator, element, depth, index, H(header ‖ parts))`,
+    /// depth and index being those of the node whose parts are given.
+    function total(
+        bytes32 dispute,
+        bytes32 state,
+        bytes calldata witness,
+        uint256 free,
+        uint256[] calldata parts,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Gives the sums of the parts of the node that was named. They add up to `sums`, which hash to it with the header.
+    /// @param signature as of `total`.
+    function split(
+        bytes32 dispute,
+        bytes32 state,
+        uint256[3] calldata header,
+        uint256[] calldata sums,
+        uint256[] calldata parts,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Opens the terms of the leaf that was named. The evidence decides, whoever sends it.
+    function prove(
+        bytes32 dispute,
+        bytes32 state,
+        uint256[3] calldata header,
+        uint256[] calldata sums,
+        bytes calldata witness
+    ) external;
 
     // ---- Anybody
 
@@ -203,4 +251,9 @@ interface IDisputes {
     function layerRootOf(bytes32 claim, uint32 layer) external view returns (bool stands, bytes32 root);
     /// @notice What the worker's node key signs for `answerLayer`.
     function layerDigest(bytes32 claim, uint32 layer, bytes32 root) external view returns (bytes32);
+    /// @notice What the worker's node key signs for `total` and `split`.
+    function partsDigest(bytes32 claim, uint32 operator_, uint64 element, uint8 depth, uint32 index, bytes32 node)
+        external
+        view
+        returns (bytes32);
 }

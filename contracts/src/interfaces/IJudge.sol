@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {IPartJudge} from "./IPartJudge.sol";
+
 /// @title The judge of one element
 /// @notice Holds one output element of one operator against its envelope, given the committed operands (PROTOCOL.md section 6).
 /// `crates/protocol/src/witness` is the same judge; tests hold them equal bit for bit.
@@ -52,4 +54,7 @@ interface IJudge {
 
     /// @notice Judges the element that `witness` opens.
     function judge(Context calldata context, bytes calldata witness) external view returns (Outcome memory);
+
+    /// @notice The judge of operators that are too long for one transaction.
+    function parts() external view returns (IPartJudge);
 }

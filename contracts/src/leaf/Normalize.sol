@@ -3,18 +3,19 @@ pragma solidity 0.8.37;
 
 import {Fixed} from "../libraries/Fixed.sol";
 import {Fp32} from "../libraries/Fp32.sol";
+import {Parts} from "../libraries/Parts.sol";
 import {Profile} from "../libraries/Profile.sol";
+import {Rules} from "../libraries/Rules.sol";
 
 /// @title Layer norm and batch norm
 /// @dev Longer than the house size: both share the arithmetic of roots and gaps.
 /// @notice Derived in `docs/envelopes.md#normalize`, mirrors `crates/protocol/src/enclosure/normalize.rs`, which bounds every size.
 /// Numbers are bits of binary32. n·(x − μ) and n³·σ² are exact integers of a window below the row's largest term.
 library Normalize {
-    /// @notice The longest row that is judged; a longer one convicts nobody.
-    uint256 internal constant MAX_ROW = 2048;
-
-    /// @dev Bits that the largest term of a row is shifted by.
-    int256 private constant WINDOW = 73;
+    /// @dev Bits that the largest term of a row is shifted by; of a row by parts, of up to 2^24 terms, less, so that 8nQ and KQ stay
+    /// below 2^256.
+    uint256 private constant WINDOW = 73;
+    uint256 private constant LONG_WINDOW = 54;
     /// @dev |x| below 2^63, or x² may overflow.
     int256 private constant SQUARES = 63;
     /// @dev Relative roundings of a layer norm's quotient.
@@ -68,7 +69,7 @@ library Normalize {
         uint256 eps,
         uint256 y
     ) internal pure returns (bool) {
-        if (row.length == 0 || row.length > MAX_ROW || eps >= Fp32.INFINITY) return true;
+        if (row.length == 0 || row.length > Parts.mostTerms(profile) || eps >= Fp32.INFINITY) return true;
         uint256 largest = _largest(row);
         if (largest >= Fp32.INFINITY || !Fp32.isFinite(scale) || !Fp32.isFinite(bias)) return !Fp32.isFinite(y);
         if (place >= row.length) return true;
@@ -87,37 +88,118 @@ library Normalize {
     function _prepare(uint256 profile, uint256[] memory row, uint256 place, uint256 largest, uint256 eps)
         private
         pure
-        returns (Row memory r)
+        returns (Row memory)
     {
+        (,, int256 exponent) = Fixed.decode(largest);
+        (int256 sum, uint256 squares, uint256 absolute) = (0, 0, 0);
+        uint256 window = _window(row.length);
         unchecked {
-            r.profile = profile;
-            (,, int256 exponent) = Fixed.decode(largest);
-            r.n = row.length;
-            r.top = exponent + 24;
-            r.unit = exponent - WINDOW;
-            int256 sum;
-            uint256 absolute;
-            uint256 squares;
             for (uint256 i = 0; i < row.length; ++i) {
-                int256 value = _windowed(row[i], exponent);
+                int256 value = _windowed(row[i], exponent, window);
                 uint256 size = uint256(value < 0 ? -value : value);
                 sum += value;
                 absolute += size;
                 squares += size * size;
             }
-            r.deviation = _windowed(row[place], exponent) * int256(r.n) - sum;
+        }
+        return _row(profile, row.length, exponent, row[place], sum, squares, absolute, eps);
+    }
+
+    /// @dev The row of a place whose term is `own`.
+    function _row(
+        uint256 profile,
+        uint256 n,
+        int256 exponent,
+        uint256 own,
+        int256 sum,
+        uint256 squares,
+        uint256 absolute,
+        uint256 eps
+    ) private pure returns (Row memory r) {
+        unchecked {
+            r.profile = profile;
+            r.n = n;
+            r.top = exponent + 24;
+            uint256 window = _window(n);
+            r.unit = exponent - int256(window);
+            r.deviation = _windowed(own, exponent, window) * int256(n) - sum;
             // Σ(nX − ΣX)² = n·(n·ΣX² − (ΣX)²).
-            _spread(r, r.n * (r.n * squares - uint256(sum * sum)), absolute, eps);
+            _spread(r, n * (n * squares - uint256(sum * sum)), absolute, eps);
         }
     }
 
-    /// @dev A term in units of 2^(exponent − 73), truncated toward zero.
-    function _windowed(uint256 x, int256 exponent) private pure returns (int256 value) {
+    function _window(uint256 n) private pure returns (uint256) {
+        return n <= Parts.oneShotTerms(Rules.LAYER_NORM) ? WINDOW : LONG_WINDOW;
+    }
+
+    /// @notice What is kept of terms, a part of `n` terms, by parts, relative to the exponent field of the largest that is claimed: ΣX,
+    /// ΣX², Σ|X|, and counts of terms with a greater exponent, with the same, and not finite.
+    function sums(uint256 n, uint256 field, uint256[] memory row) internal pure returns (uint256[] memory words) {
+        words = new uint256[](4);
+        uint256 window = _window(n);
+        unchecked {
+            uint256 counts = 0;
+            for (uint256 i = 0; i < row.length; ++i) {
+                uint256 x = row[i];
+                uint256 e = _field(x);
+                if (e == 255) {
+                    counts += 1 << 64;
+                } else if (e > field) {
+                    ++counts;
+                } else {
+                    if (e == field) counts += 1 << 32;
+                    int256 value = _windowed(x, int256(field) - 150, window);
+                    uint256 size = _abs(value);
+                    words[0] += uint256(value);
+                    words[1] += size * size;
+                    words[2] += size;
+                }
+            }
+            words[3] = counts;
+        }
+    }
+
+    /// @notice Holds `y` against the layer norm of a row with these sums over its `n` terms, at a place whose term is `own`. `known` is
+    /// false where no row has them.
+    function totals(
+        uint256 profile,
+        uint256 n,
+        uint256 field,
+        uint256 own,
+        uint256 scale,
+        uint256 bias,
+        uint256 eps,
+        uint256[] memory words,
+        uint256 y
+    ) internal pure returns (bool known, bool inside) {
+        unchecked {
+            if (words.length != 4 || !Parts.fits(words[3], 3, n)) return (false, false);
+            uint256 most = 1 << (24 + _window(n));
+            if (words[2] > n * most || words[1] > n * most * most) return (false, false);
+            if (Parts.field(words[3], 2) != 0) return (true, !Fp32.isFinite(y));
+            bool one = Parts.field(words[3], 0) == 0 && Parts.field(words[3], 1) != 0;
+            if (!one || _field(own) > field) return (false, false);
+            uint256 sum = _abs(int256(words[0]));
+            if (sum > words[2] || sum * sum > n * words[1]) return (false, false);
+            if (!Fp32.isFinite(scale) || !Fp32.isFinite(bias)) return (true, !Fp32.isFinite(y));
+            Row memory r = _row(profile, n, int256(field) - 150, own, int256(words[0]), words[1], words[2], eps);
+            return (true, _layer(r, scale, bias, y));
+        }
+    }
+
+    /// @dev The exponent field of a number, a subnormal's as that of the least normal number.
+    function _field(uint256 x) private pure returns (uint256 e) {
+        e = (x >> 23) & 0xff;
+        if (e == 0) e = 1;
+    }
+
+    /// @dev A term in units of 2^(exponent − window), truncated toward zero.
+    function _windowed(uint256 x, int256 exponent, uint256 window) private pure returns (int256 value) {
         assembly ("memory-safe") {
             let e := and(shr(23, x), 0xff)
             let m := or(and(x, 0x7fffff), shl(23, iszero(iszero(e))))
             e := sub(add(e, iszero(e)), 150)
-            value := shr(sub(exponent, e), shl(73, m))
+            value := shr(sub(exponent, e), shl(window, m))
             // Negated where the sign is set.
             let sign := sub(0, and(shr(31, x), 1))
             value := sub(xor(value, sign), sign)

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Elements} from "../libraries/Elements.sol";
 import {Fp32} from "../libraries/Fp32.sol";
 import {IndexMap} from "../libraries/IndexMap.sol";
+import {Parts} from "../libraries/Parts.sol";
 import {Rules} from "../libraries/Rules.sol";
 import {Sums, SumsMath} from "../libraries/Sums.sol";
 import {Tensor} from "../libraries/Tensor.sol";
@@ -12,30 +13,31 @@ import {Operator} from "../types/Operator.sol";
 /// @title Sums, means and maxima over the terms of one operand
 /// @notice Mirrors `crates/protocol/src/leaf/reduction.rs` and the sums of `contraction.rs`.
 library Reduction {
-    /// @notice Element bits of the in-bounds terms of operand 0, in term order.
-    function terms(Operator memory o, uint256[] memory index, uint256 base)
+    /// @notice Element bits of the in-bounds terms of operand 0 among `[from, to)`, in term order.
+    function terms(Operator memory o, uint256[] memory index, uint256 base, uint256 from, uint256 to)
         internal
         pure
         returns (uint256[] memory list)
     {
-        if (o.terms == 0) return list;
+        if (from >= to) return list;
         uint256 last = IndexMap.lastAxis(index, o.reductionAxes);
-        uint256 length = o.reductionAxes.length == 0 ? 1 : o.reductionAxes[o.reductionAxes.length - 1];
+        uint256 length = IndexMap.lastLength(o.reductionAxes);
         uint256 count = 0;
         unchecked {
+            list = new uint256[](to - from);
+            uint256 begin = IndexMap.seek(index, o.reductionAxes, from);
             do {
                 IndexMap.Run memory r = IndexMap.run(o.operands[0], index, last, length);
-                count += r.hi - r.lo;
-            } while (IndexMap.next(index, o.reductionAxes));
-            list = new uint256[](count);
-            count = 0;
-            do {
-                IndexMap.Run memory r = IndexMap.run(o.operands[0], index, last, length);
+                IndexMap.clip(r, begin, from, to);
                 if (r.lo < r.hi) {
                     _fill(list, count, count + r.hi - r.lo, base, o.operands[0].dtype, r.first, uint256(r.stride));
+                    count += r.hi - r.lo;
                 }
-                count += r.hi - r.lo;
-            } while (IndexMap.next(index, o.reductionAxes));
+                begin += length;
+            } while (begin < to && IndexMap.next(index, o.reductionAxes));
+        }
+        assembly ("memory-safe") {
+            mstore(list, count)
         }
     }
 
@@ -116,5 +118,75 @@ library Reduction {
             (position, some) = (i, true);
         }
         return y == int256(position);
+    }
+
+    /// @notice How terms lie to the claimed maximum `y`: counts of terms above, equal, NaN, and neither NaN nor −∞, which add up over
+    /// parts.
+    function maximumCounts(uint256[] memory list, uint256 y) internal pure returns (uint256) {
+        uint256 counts = 0;
+        unchecked {
+            for (uint256 i = 0; i < list.length; ++i) {
+                uint256 x = list[i];
+                if (Fp32.isNan(x)) {
+                    counts += 1 << 64;
+                    continue;
+                }
+                if (x != Fp32.SIGN | Fp32.INFINITY) counts += 1 << 96;
+                Fp32.Order order = Fp32.compare(x, y);
+                if (order == Fp32.Order.Greater) ++counts;
+                else if (order == Fp32.Order.Equal) counts += 1 << 32;
+            }
+        }
+        return counts;
+    }
+
+    /// @notice The rule of `maximum` on the counts of all terms: where there is more than −∞, `y` is above the greatest iff nothing is
+    /// above or equal to it, and is the greatest iff something is equal and nothing above.
+    function checkMaximum(uint256 counts, uint256 y) internal pure returns (bool) {
+        uint256 above = Parts.field(counts, 0);
+        uint256 equal = Parts.field(counts, 1);
+        bool nan = Parts.field(counts, 2) != 0;
+        bool nothing = Parts.field(counts, 3) == 0;
+        uint256 least = Fp32.SIGN | Fp32.INFINITY;
+        if (Fp32.isNan(y)) return nan;
+        if (nan) return nothing ? Fp32.compare(y, least - 1) != Fp32.Order.Greater : above != 0 || equal != 0;
+        return nothing ? y == least || y == least - 1 : above == 0 && equal != 0;
+    }
+
+    /// @notice How terms, the first of them at position `from`, lie to `own`, the one at the claimed position `y`: counts of terms before
+    /// it that are not less, and of terms after it that are greater, which add up over parts.
+    function argCounts(uint256 dtype, uint256[] memory list, uint256 from, int256 y, uint256 own)
+        internal
+        pure
+        returns (uint256)
+    {
+        uint256 counts = 0;
+        unchecked {
+            for (uint256 i = 0; i < list.length; ++i) {
+                int256 position = int256(from + i);
+                if (position == y) continue;
+                (bool greater, bool equal) = _order(dtype, list[i], own);
+                if (position > y) {
+                    if (greater) counts += 1 << 32;
+                } else if (greater || equal) {
+                    ++counts;
+                }
+            }
+        }
+        return counts;
+    }
+
+    /// @notice Whether an element is a NaN.
+    function isNan(uint256 dtype, uint256 x) internal pure returns (bool) {
+        return dtype == Tensor.F32 && Fp32.isNan(x);
+    }
+
+    function _order(uint256 dtype, uint256 x, uint256 own) private pure returns (bool greater, bool equal) {
+        if (dtype == Tensor.F32) {
+            Fp32.Order order = Fp32.compare(x, own);
+            return (order == Fp32.Order.Greater, order == Fp32.Order.Equal);
+        }
+        (int256 a, int256 b) = (Elements.integer(dtype, x), Elements.integer(dtype, own));
+        return (a > b, a == b);
     }
 }

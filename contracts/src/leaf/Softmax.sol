@@ -4,15 +4,15 @@ pragma solidity 0.8.37;
 import {Elementary} from "../libraries/Elementary.sol";
 import {Fixed} from "../libraries/Fixed.sol";
 import {Fp32} from "../libraries/Fp32.sol";
+import {Parts} from "../libraries/Parts.sol";
 import {Profile} from "../libraries/Profile.sol";
 
 /// @title Softmax
 /// @notice Shifted by the row's maximum; derived in `docs/envelopes.md#softmax`, mirrors `crates/protocol/src/enclosure/softmax.rs`.
 /// Numbers are bits of binary32.
 library Softmax {
-    /// @notice The longest row that is judged; a longer one convicts nobody.
-    uint256 internal constant MAX_ROW = 1 << 13;
-
+    /// @dev Most bits of a sum of 2^24 ends.
+    uint256 private constant SUM_BITS = 128;
     /// @dev 104 in Q96.
     uint256 private constant NEGLIGIBLE = 104 << 96;
     /// @dev What stands for −∞.
@@ -29,7 +29,7 @@ library Softmax {
     function softmax(uint256 profile, uint256[] memory row, uint256 place, uint256 y) internal pure returns (bool) {
         unchecked {
             uint256 n = row.length;
-            if (n > MAX_ROW) return true;
+            if (n > Parts.mostTerms(profile)) return true;
             int256[] memory values = new int256[](n);
             int256 maximum = MINUS_INFINITY;
             bool undefined;
@@ -56,6 +56,70 @@ library Softmax {
             }
             (uint256 lo, uint256 hi, uint256 k) = _term(rule, uint256(maximum - values[place]));
             return _hold(others, lo, hi, k, y, Profile.isWide(profile));
+        }
+    }
+
+    /// @notice What is kept of terms by parts, relative to the maximum that is claimed: sums of their lower and upper ends, and counts of
+    /// terms whose additions are roundings, above the maximum, equal to it, and NaN or +∞.
+    function sums(uint256 profile, uint256 maximum, uint256[] memory row)
+        internal
+        pure
+        returns (uint256[] memory words)
+    {
+        unchecked {
+            words = new uint256[](3);
+            uint256 rule = _rule(profile);
+            int256 most = _signed(maximum);
+            uint256 counts = 0;
+            for (uint256 i = 0; i < row.length; ++i) {
+                uint256 x = row[i];
+                if (Fp32.isNan(x) || x == Fp32.INFINITY) {
+                    counts += 1 << 96;
+                    continue;
+                }
+                int256 value = _signed(x);
+                if (value > most) {
+                    counts += 1 << 32;
+                    continue;
+                }
+                if (value == most) counts += 1 << 64;
+                uint256 t = uint256(most - value);
+                if (t < NEGLIGIBLE) ++counts;
+                (uint256 lo, uint256 hi, uint256 k) = _term(rule, t);
+                words[0] += lo >> k;
+                words[1] += (hi >> k) + 2;
+            }
+            words[2] = counts;
+        }
+    }
+
+    /// @notice Whether a row's maximum may be these bits: a number or −∞.
+    function admits(uint256 maximum) internal pure returns (bool) {
+        return maximum >> 32 == 0 && !Fp32.isNan(maximum) && maximum != Fp32.INFINITY;
+    }
+
+    /// @notice Holds `y` against the softmax of a row with these sums over `terms` terms, at a place whose term is `own`. `known` is false
+    /// where no row has them.
+    function totals(uint256 profile, uint256 terms, uint256 maximum, uint256 own, uint256[] memory words, uint256 y)
+        internal
+        pure
+        returns (bool known, bool inside)
+    {
+        unchecked {
+            if (words.length != 3 || words[0] >> SUM_BITS != 0 || words[1] >> SUM_BITS != 0) return (false, false);
+            uint256 counts = words[2];
+            if (!Parts.fits(counts, 4, terms)) return (false, false);
+            if (Parts.field(counts, 3) != 0) return (true, Fp32.isNan(y));
+            if (Parts.field(counts, 1) != 0 || Parts.field(counts, 2) == 0) return (false, false);
+            int256 most = _signed(maximum);
+            if (most == MINUS_INFINITY) return (true, Fp32.isNan(y));
+            if (Fp32.isNan(own) || own == Fp32.INFINITY || _signed(own) > most) return (false, false);
+            (uint256 lo, uint256 hi, uint256 k) = _term(_rule(profile), uint256(most - _signed(own)));
+            Sums memory others = Sums(words[0] - (lo >> k), words[1] - (hi >> k) - 2, 1 + Parts.field(counts, 0));
+            // The maximum's own exponential is above a half.
+            if (words[0] < Fixed.ONE >> 1 || words[0] < lo >> k || words[1] < (hi >> k) + 2) return (false, false);
+            if (!Fp32.isFinite(y) || (y >> 31 == 1 && !Fp32.isZero(y))) return (true, false);
+            return (true, _hold(others, lo, hi, k, y, Profile.isWide(profile)));
         }
     }
 

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 /// @title What a worker signs
-/// @notice EIP-712 digests of a claim and of a layer answer, under one domain: the market's (PROTOCOL.md section 4).
+/// @notice EIP-712 digests of a claim, a layer answer and parts of sums, under one domain: the market's (PROTOCOL.md section 4).
 library ClaimHash {
     bytes32 private constant DOMAIN =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -10,6 +10,8 @@ library ClaimHash {
         "Claim(uint256 request,uint256 attempt,address worker,bytes32 model,bytes32 inputs,bytes32 outputs,bytes32 boundTrace,uint64 profile,address poster,uint64 validUntil)"
     );
     bytes32 private constant LAYER = keccak256("Layer(bytes32 claim,uint256 layer,bytes32 root)");
+    bytes32 private constant PARTS =
+        keccak256("Parts(bytes32 claim,uint256 operator,uint256 element,uint256 depth,uint256 index,bytes32 node)");
     /// @dev Half the order of secp256k1, rounded down: the largest `s` of a canonical signature.
     uint256 private constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
 
@@ -55,6 +57,19 @@ library ClaimHash {
 
     function layer(bytes32 separator, bytes32 claimId, uint256 number, bytes32 root) internal pure returns (bytes32) {
         return _typed(separator, keccak256(abi.encode(LAYER, claimId, number, root)));
+    }
+
+    /// @notice An answer with the sums of parts, which hash to `node`: those of the node `index` at `depth` of an element's terms.
+    function parts(
+        bytes32 separator,
+        bytes32 claimId,
+        uint256 operator_,
+        uint256 element,
+        uint256 depth,
+        uint256 index,
+        bytes32 node
+    ) internal pure returns (bytes32) {
+        return _typed(separator, keccak256(abi.encode(PARTS, claimId, operator_, element, depth, index, node)));
     }
 
     /// @notice Who signed, or the zero address, which nobody is, for anything but a canonical 65-byte signature.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {Dispute} from "./Dispute.sol";
+
 /// @title Chess clocks
 /// @notice The only place that compares a time with a deadline. Mirrors `crates/protocol/src/clock.rs`.
 library Clock {
@@ -20,8 +22,8 @@ library Clock {
     }
 
     /// @notice The longest two clocks can run: each begins with `clock` and gains at most `extension` a turn; the challenger,
-    /// who begins, has one turn more than the worker.
+    /// who begins, has one turn more than the worker, who has `maxTurns` and the parts' besides.
     function longest(uint64 clock, uint64 extension, uint64 maxTurns) internal pure returns (uint64) {
-        return 2 * clock + (2 * maxTurns + 1) * extension;
+        return 2 * clock + (2 * (maxTurns + Dispute.PART_TURNS) + 1) * extension;
     }
 }

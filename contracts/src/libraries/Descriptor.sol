@@ -10,7 +10,8 @@ import {Tensor} from "./Tensor.sol";
 /// `decoded == false`.
 library Descriptor {
     uint256 private constant MAX_LENGTH = 4096;
-    uint256 private constant MAX_TERMS = 1 << 20;
+    /// Under any profile; what each one allows is `Parts.mostTerms`.
+    uint256 private constant MAX_TERMS = 1 << 24;
     bytes32 private constant TAG = keccak256("touchstone.operator.1");
 
     /// Where reading stands in the bytes. Once `bad`, every read gives zero.
@@ -47,7 +48,7 @@ library Descriptor {
         o.elements = _product(o.outputAxes);
         o.terms = _product(o.reductionAxes);
         uint256 count = _take(r, 1);
-        if (r.bad || count > 16 || o.kind < 2 || o.elements != outputElements || o.terms >= MAX_TERMS) return o;
+        if (r.bad || count > 16 || o.kind < 2 || o.elements != outputElements || o.terms > MAX_TERMS) return o;
         o.operands = new Operand[](count);
         for (uint256 i = 0; i < count; ++i) {
             _operand(r, o, i);

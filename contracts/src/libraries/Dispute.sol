@@ -5,6 +5,7 @@ import {IDisputes} from "../interfaces/IDisputes.sol";
 import {Phase, Position, Tree} from "../types/Position.sol";
 import {Clock} from "./Clock.sol";
 import {Merkle} from "./Merkle.sol";
+import {Parts} from "./Parts.sol";
 
 /// @title The state machine of a dispute
 /// @notice Each function is one move: it checks what of the move depends on the game alone, and changes the game. Whose move it is,
@@ -12,8 +13,11 @@ import {Merkle} from "./Merkle.sol";
 library Dispute {
     /// @dev Levels that one answer goes down: eight nodes.
     uint256 private constant STEP = 3;
+    /// @notice Turns that a long operator takes beyond the one that totals it: four splits, to one of 2^14 leaves, and a proof. They
+    /// come on top of `maxTurns`.
+    uint16 internal constant PART_TURNS = 5;
 
-    /// @dev A deployment's terms.
+    /// @dev A deployment's terms. `maxTurns` bounds the turns up to the element.
     struct Rules {
         uint32 clock;
         uint32 extension;
@@ -44,11 +48,11 @@ library Dispute {
     }
 
     function isLive(Phase phase) internal pure returns (bool) {
-        return phase >= Phase.Choosing && phase <= Phase.Defending;
+        return phase >= Phase.Choosing && phase <= Phase.Proving;
     }
 
     function isWorkersTurn(Phase phase) internal pure returns (bool) {
-        return phase == Phase.Revealing || phase == Phase.Layering || phase == Phase.Defending;
+        return isLive(phase) && phase != Phase.Choosing && phase != Phase.Picking && phase != Phase.Parting;
     }
 
     /// @notice Turns that a walk to a leaf of a tree of `count` leaves takes.
@@ -139,12 +143,47 @@ library Dispute {
         }
     }
 
-    function point(Game storage g, Rules memory rules, uint32 operator_, uint64 element, uint256 timestamp) internal {
+    /// @param leaves of the tree over the operator's terms if it is long, else 0.
+    function point(
+        Game storage g,
+        Rules memory rules,
+        uint32 operator_,
+        uint64 element,
+        uint32 leaves,
+        uint256 timestamp
+    ) internal {
         Position storage p = g.position;
         _requireChoice(p);
         p.operator_ = operator_;
         p.element = element;
-        _turn(g, rules, Phase.Defending, timestamp);
+        if (leaves == 0) return _turn(g, rules, Phase.Defending, timestamp);
+        g.count = leaves;
+        p.node = bytes32(0);
+        p.depth = uint8(Merkle.depth(leaves));
+        p.index = 0;
+        _turn(g, rules, Phase.Totalling, timestamp);
+    }
+
+    /// @notice Goes to one of the present node's parts, whose sums are known: asks for its own parts, or for a leaf's terms.
+    function part(
+        Game storage g,
+        Rules memory rules,
+        uint256 child,
+        uint256[3] calldata header,
+        uint256[] calldata words,
+        uint256 timestamp
+    ) internal {
+        Position storage p = g.position;
+        if (p.phase != Phase.Parting) revert IDisputes.WrongPhase(p.phase);
+        requireNode(g, header, words);
+        uint256 width = widthOf(g, words.length);
+        if (child >= words.length / width) revert IDisputes.OutOfRange(words.length / width, child);
+        uint256 step = Parts.step(p.depth);
+        p.node = Parts.node(header, words[child * width:(child + 1) * width]);
+        p.index = uint32((uint256(p.index) << step) + child);
+        uint256 depth = p.depth - step;
+        p.depth = uint8(depth);
+        _turn(g, rules, depth == 0 ? Phase.Proving : Phase.Splitting, timestamp);
     }
 
     /// @notice The operator pointed at does not decode: the model is nobody's fault here.
@@ -174,6 +213,25 @@ library Dispute {
         if (p.phase != Phase.Layering) revert IDisputes.WrongPhase(p.phase);
         p.node = root;
         _answered(g, rules, Phase.Choosing, timestamp);
+    }
+
+    /// @notice The sums of the present node's parts are known: `node` stands for them.
+    function parted(Game storage g, Rules memory rules, bytes32 node, uint256 timestamp) internal {
+        g.position.node = node;
+        _answered(g, rules, Phase.Parting, timestamp);
+    }
+
+    /// @notice Header and words are the present node's.
+    function requireNode(Game storage g, uint256[3] calldata header, uint256[] calldata words) internal view {
+        bytes32 node = Parts.node(header, words);
+        if (node != g.position.node) revert IDisputes.WrongNode(g.position.node, node);
+    }
+
+    /// @notice Words that each of the present node's parts has, at least one, of `length` in all.
+    function widthOf(Game storage g, uint256 length) internal view returns (uint256 width) {
+        uint256 count = Parts.count(g.count, g.position.depth, g.position.index);
+        width = length / count;
+        if (width == 0 || width * count != length) revert IDisputes.WrongCount(count, length);
     }
 
     // ---- Ends

@@ -70,20 +70,23 @@ library IndexMap {
         }
     }
 
-    /// @notice Least and greatest in-bounds offset over all terms; `none` when no term is in bounds.
-    function span(Operand memory operand, uint256[] memory index, uint256[] memory axes, uint256 terms)
+    /// @notice Least and greatest in-bounds offset over the terms `[from, to)`; `none` when none of them is in bounds. The runs that
+    /// they lie in have a meaning as a whole, or none.
+    function span(Operand memory operand, uint256[] memory index, uint256[] memory axes, uint256 from, uint256 to)
         internal
         pure
         returns (bool none, bool bad, uint256 least, uint256 greatest)
     {
         none = true;
-        if (terms == 0) return (none, bad, least, greatest);
+        if (from >= to) return (none, bad, least, greatest);
         uint256 last = lastAxis(index, axes);
-        uint256 length = axes.length == 0 ? 1 : axes[axes.length - 1];
+        uint256 length = lastLength(axes);
         unchecked {
+            uint256 begin = seek(index, axes, from);
             do {
                 Run memory r = run(operand, index, last, length);
                 if (r.bad) bad = true;
+                clip(r, begin, from, to);
                 if (r.lo < r.hi) {
                     uint256 other = r.first + uint256(r.stride) * (r.hi - 1 - r.lo);
                     (uint256 a, uint256 b) = r.first < other ? (r.first, other) : (other, r.first);
@@ -91,7 +94,42 @@ library IndexMap {
                     if (none || b > greatest) greatest = b;
                     none = false;
                 }
-            } while (next(index, axes));
+                begin += length;
+            } while (begin < to && next(index, axes));
+        }
+    }
+
+    /// @notice Sets the reduction axes of `index` to the run that term `from` lies in; gives the first term of that run. Without terms
+    /// there is no run: callers see to it.
+    function seek(uint256[] memory index, uint256[] memory axes, uint256 from) internal pure returns (uint256 begin) {
+        unchecked {
+            uint256 length = lastLength(axes);
+            uint256 rest = from / length;
+            begin = rest * length;
+            uint256 outputs = index.length - axes.length;
+            for (uint256 i = axes.length; i > 1; --i) {
+                index[outputs + i - 2] = rest % axes[i - 2];
+                rest /= axes[i - 2];
+            }
+        }
+    }
+
+    /// @notice Leaves of a run that begins at term `begin` what lies in `[from, to)`; places still count in the run.
+    function clip(Run memory r, uint256 begin, uint256 from, uint256 to) internal pure {
+        unchecked {
+            uint256 lo = from > begin ? from - begin : 0;
+            if (lo > r.lo) {
+                r.first += uint256(r.stride) * (lo - r.lo);
+                r.lo = lo;
+            }
+            if (to - begin < r.hi) r.hi = to - begin;
+        }
+    }
+
+    /// @notice Length of the last reduction axis.
+    function lastLength(uint256[] memory axes) internal pure returns (uint256) {
+        unchecked {
+            return axes.length == 0 ? 1 : axes[axes.length - 1];
         }
     }
 

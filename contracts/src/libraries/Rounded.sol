@@ -17,11 +17,11 @@ struct Rounded {
     uint256 overflow;
     /// log2 of ω in units of 2^-300.
     uint256 floor;
-    /// A term may be +∞, −∞ because a factor is rounded to infinity.
-    bool plus;
-    bool minus;
-    /// A term, or padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
-    bool nan;
+    /// How many terms may be +∞, −∞ because a factor is rounded to infinity.
+    uint256 plus;
+    uint256 minus;
+    /// How many terms, or factors beside padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
+    uint256 nan;
 }
 
 /// @title Contractions whose factors may be rounded to a format of tensor cores, and whose sums may be made by them
@@ -98,7 +98,7 @@ library RoundedMath {
     /// @notice Takes in a factor whose partner is out of bounds, where an engine may put 0.
     function unpaired(Rounded memory r, uint256 x) internal pure {
         x &= Fp32.MAGNITUDE;
-        if (x >= r.overflow) r.nan = true;
+        if (x >= r.overflow) ++r.nan;
         if (!Fp32.isFinite(x)) return;
         unchecked {
             (uint256 ex, uint256 mx) = Fp32.parts(x < r.least ? r.least : x);
@@ -133,10 +133,10 @@ library RoundedMath {
         uint256 x = a & Fp32.MAGNITUDE;
         uint256 y = b & Fp32.MAGNITUDE;
         if (x < r.overflow && y < r.overflow) return;
-        if (x < r.least || y < r.least) r.nan = true;
+        if (x < r.least || y < r.least) ++r.nan;
         if (x == 0 || y == 0) return;
-        if ((a ^ b) >> 31 == 0) r.plus = true;
-        else r.minus = true;
+        if ((a ^ b) >> 31 == 0) ++r.plus;
+        else ++r.minus;
     }
 
     function _load(uint256 from) private pure returns (uint256 x) {

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Fp32} from "./Fp32.sol";
+import {Parts} from "./Parts.sol";
 import {Profile} from "./Profile.sol";
 import {Rounded, RoundedMath} from "./Rounded.sol";
 import {Wide, WideMath} from "./Wide.sol";
@@ -10,13 +11,13 @@ import {Wide, WideMath} from "./Wide.sol";
 struct Sums {
     /// Memory address of eight words: lane `i` of the positive terms counts units of 2^(128·i − 300), then those of the negative.
     uint256 lanes;
-    /// A term is +∞, −∞.
-    bool plus;
-    bool minus;
-    /// A term is NaN, so every engine's result is.
-    bool nan;
-    /// A factor that is not finite may have been multiplied by a padding zero.
-    bool nanAllowed;
+    /// How many terms are +∞, −∞.
+    uint256 plus;
+    uint256 minus;
+    /// How many are NaN; of one every engine's result is.
+    uint256 nan;
+    /// How many factors that are not finite may have been multiplied by a padding zero.
+    uint256 nanAllowed;
     /// What the rounding of factors asks for, where they may be rounded.
     Rounded rounded;
 }
@@ -112,14 +113,14 @@ library SumsMath {
             }
             return;
         }
-        if (Fp32.isNan(x)) sums.nan = true;
-        else if (x >> 31 == 0) sums.plus = true;
-        else sums.minus = true;
+        if (Fp32.isNan(x)) ++sums.nan;
+        else if (x >> 31 == 0) ++sums.plus;
+        else ++sums.minus;
     }
 
     /// @notice Notes a factor in bounds whose partner is not: it may have met a padding zero.
     function unpaired(Sums memory sums, uint256 x) internal pure {
-        if (!Fp32.isFinite(x)) sums.nanAllowed = true;
+        if (!Fp32.isFinite(x)) ++sums.nanAllowed;
         if (sums.rounded.rounding != 0) RoundedMath.unpaired(sums.rounded, x);
     }
 
@@ -149,6 +150,68 @@ library SumsMath {
         if (special == 0) return;
         for (uint256 i = 0; i < list.length; ++i) {
             value(sums, list[i]);
+        }
+    }
+
+    /// @dev Words of lanes, and most bits of one: 2^24 products below 2^48, shifted by at most 127; of 2^20 weighed by at most 2^10 + 1.
+    uint256 private constant LANES = 8;
+    uint256 private constant LANE_BITS = 199;
+    uint256 private constant ROUNDED_BITS = 206;
+
+    /// @notice The sums as words that add up from part to part: the lanes, then the counts of terms in bounds (`counted`), NaN, +∞, −∞
+    /// and unpaired. Where factors may be rounded, the lanes of `Rounded` and its counts follow.
+    function words(Sums memory sums, uint256 counted) internal pure returns (uint256[] memory list) {
+        bool rounded = sums.rounded.rounding != 0;
+        list = new uint256[](rounded ? 2 * LANES + 2 : LANES + 1);
+        _copy(_word(list, 0), sums.lanes);
+        list[LANES] = Parts.pack(counted, sums.nan, sums.plus, sums.minus, sums.nanAllowed);
+        if (!rounded) return list;
+        Rounded memory r = sums.rounded;
+        _copy(_word(list, LANES + 1), r.lanes);
+        list[2 * LANES + 1] = Parts.pack(r.plus, r.minus, r.nan, 0, 0);
+    }
+
+    /// @notice Puts the sums that words are into `sums`, which has begun without terms, with the count of terms in bounds; `known` is false
+    /// where no `terms` terms have such sums.
+    function fromWords(Sums memory sums, uint256[] memory list, uint256 terms)
+        internal
+        pure
+        returns (bool known, uint256 counted)
+    {
+        bool rounded = sums.rounded.rounding != 0;
+        if (list.length != (rounded ? 2 * LANES + 2 : LANES + 1)) return (false, 0);
+        uint256 counts = list[LANES];
+        known = Parts.fits(counts, 5, terms);
+        for (uint256 i = 0; i < LANES; ++i) {
+            if (list[i] >> LANE_BITS != 0) known = false;
+            if (rounded && list[LANES + 1 + i] >> ROUNDED_BITS != 0) known = false;
+        }
+        _copy(sums.lanes, _word(list, 0));
+        counted = Parts.field(counts, 0);
+        sums.nan = Parts.field(counts, 1);
+        sums.plus = Parts.field(counts, 2);
+        sums.minus = Parts.field(counts, 3);
+        sums.nanAllowed = Parts.field(counts, 4);
+        if (!rounded) return (known, counted);
+        counts = list[2 * LANES + 1];
+        // A product may have an overflowing factor, and padding too: of each term both factors.
+        if (!Parts.fits(counts, 3, 2 * terms)) known = false;
+        Rounded memory r = sums.rounded;
+        _copy(r.lanes, _word(list, LANES + 1));
+        (r.plus, r.minus, r.nan) = (Parts.field(counts, 0), Parts.field(counts, 1), Parts.field(counts, 2));
+    }
+
+    /// @dev Where a list's word is in memory.
+    function _word(uint256[] memory list, uint256 i) private pure returns (uint256 at_) {
+        assembly ("memory-safe") {
+            at_ := add(add(list, 32), shl(5, i))
+        }
+    }
+
+    /// @dev Eight words.
+    function _copy(uint256 to, uint256 from) private pure {
+        assembly ("memory-safe") {
+            mcopy(to, from, 256)
         }
     }
 
@@ -230,23 +293,24 @@ library SumsMath {
     }
 
     function _check(Sums memory sums, Rule memory rule, uint256 y) private pure returns (bool) {
-        if (sums.nan || (sums.plus && sums.minus)) return Fp32.isNan(y);
+        (bool plus, bool minus, bool nanAllowed) = (sums.plus != 0, sums.minus != 0, sums.nanAllowed != 0);
+        if (sums.nan != 0 || (plus && minus)) return Fp32.isNan(y);
         Wide memory positive = WideMath.fromLanes(sums.lanes);
         Wide memory negative = WideMath.fromLanes(sums.lanes + 128);
-        bool infinite = sums.plus || sums.minus;
+        bool infinite = plus || minus;
         if (Fp32.isFinite(y)) return !infinite && _finite(rule, positive, negative, y);
         if (Fp32.isNan(y)) {
-            if (rule.wide) return sums.nanAllowed;
-            return sums.nanAllowed || sums.rounded.nan
-                || ((sums.plus || sums.rounded.plus || _overflows(rule, positive))
-                    && (sums.minus || sums.rounded.minus || _overflows(rule, negative)));
+            if (rule.wide) return nanAllowed;
+            return nanAllowed || sums.rounded.nan != 0
+                || ((plus || sums.rounded.plus != 0 || _overflows(rule, positive))
+                    && (minus || sums.rounded.minus != 0 || _overflows(rule, negative)));
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         bool up = y == Fp32.INFINITY;
-        if (infinite) return up ? sums.plus : sums.minus;
+        if (infinite) return up ? plus : minus;
         // Under `wide` nothing overflows before the last rounding.
         if (rule.wide) return _finite(rule, positive, negative, y);
-        return (up ? sums.rounded.plus : sums.rounded.minus) || _overflows(rule, up ? positive : negative);
+        return (up ? sums.rounded.plus : sums.rounded.minus) != 0 || _overflows(rule, up ? positive : negative);
     }
 
     /// @dev `|ŷ·divisor − S|·(1/u − k) ≤ k·A + j·η/u`, or under `wide` half of ŷ's cell times (1/u − k) in the place of the last.
@@ -307,9 +371,9 @@ library SumsMath {
             }
             return;
         }
-        if (Fp32.isNan(a) || Fp32.isNan(b) || Fp32.isZero(a) || Fp32.isZero(b)) sums.nan = true;
-        else if (negative == 0) sums.plus = true;
-        else sums.minus = true;
+        if (Fp32.isNan(a) || Fp32.isNan(b) || Fp32.isZero(a) || Fp32.isZero(b)) ++sums.nan;
+        else if (negative == 0) ++sums.plus;
+        else ++sums.minus;
     }
 
     function _add(Sums memory sums, uint256 negative, uint256 significand, uint256 exponent) private pure {

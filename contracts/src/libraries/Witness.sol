@@ -8,6 +8,7 @@ import {Descriptor} from "./Descriptor.sol";
 import {Elements} from "./Elements.sol";
 import {IndexMap} from "./IndexMap.sol";
 import {Merkle} from "./Merkle.sol";
+import {Parts} from "./Parts.sol";
 import {Profile} from "./Profile.sol";
 import {Rules} from "./Rules.sol";
 import {Tensor} from "./Tensor.sol";
@@ -28,8 +29,14 @@ library Witness {
     uint256 internal constant LAYER_ROOT_MISSING = 10;
     uint256 internal constant CHUNK_RANGE = 11;
     uint256 internal constant PROFILE = 12;
+    uint256 internal constant LONG = 13;
+    uint256 internal constant TOTALS = 14;
     /// Not a reason: the descriptor has no meaning.
     uint256 internal constant UNDECODABLE = 255;
+
+    /// @notice What a witness is for: an element at once, one by its totals, or, less than both, a leaf of its terms.
+    uint256 internal constant AT_ONCE = 1 << 32;
+    uint256 internal constant BY_TOTALS = AT_ONCE + 1;
 
     bytes32 private constant INPUTS = keccak256("touchstone.inputs.1");
     bytes32 private constant OUTPUTS = keccak256("touchstone.outputs.1");
@@ -45,6 +52,8 @@ library Witness {
         uint256 y;
         /// Where the operands' elements are, see `Elements`; 0 where nothing is read.
         uint256[] bases;
+        /// What the witness is for.
+        uint256 way;
         /// Calldata: what is read next, the end, and the two lists of commitments.
         uint256 next;
         uint256 end;
@@ -53,15 +62,17 @@ library Witness {
     }
 
     /// @notice Opens everything; fills `outcome` as far as the witness says what it is about.
-    function open(IJudge.Context calldata context, bytes calldata witness, IJudge.Outcome memory outcome)
+    /// @param way `AT_ONCE`, `BY_TOTALS`, or the number of a leaf.
+    function open(IJudge.Context calldata context, bytes calldata witness, IJudge.Outcome memory outcome, uint256 way)
         internal
         pure
         returns (Opened memory w)
     {
         assembly ("memory-safe") {
-            mstore(add(w, 0xa0), witness.offset)
-            mstore(add(w, 0xc0), add(witness.offset, witness.length))
+            mstore(add(w, 0xc0), witness.offset)
+            mstore(add(w, 0xe0), add(witness.offset, witness.length))
         }
+        w.way = way;
         if (!Profile.isKnown(context.profile)) {
             w.stop = PROFILE;
             return w;
@@ -71,10 +82,8 @@ library Witness {
         _head(context, w, outcome.operator_);
         if (w.stop != 0) return w;
         outcome.layer = w.o.layer;
-        if (outcome.element >= w.o.elements) {
-            w.stop = ELEMENT_INDEX;
-            return w;
-        }
+        w.stop = _way(w.o, context.profile, outcome.element, way);
+        if (w.stop != 0) return w;
         w.inputs = _list(w, INPUTS, context.inputCount, context.inputs, INPUTS_LIST);
         if (w.stop != 0) return w;
         w.outputs = _list(w, OUTPUTS, context.outputCount, context.outputs, OUTPUTS_LIST);
@@ -107,6 +116,14 @@ library Witness {
         if (!w.o.decoded) w.stop = UNDECODABLE;
     }
 
+    /// @dev Whether the operator is judged this way, and has the element and the leaf.
+    function _way(Operator memory o, uint256 profile, uint256 element, uint256 way) private pure returns (uint256) {
+        if (o.terms > Parts.mostTerms(profile)) return UNDECODABLE;
+        if (Parts.isLong(o) == (way == AT_ONCE)) return LONG;
+        bool beyond = way < AT_ONCE && way >= Parts.leaves(o.terms);
+        return element >= o.elements || beyond ? ELEMENT_INDEX : 0;
+    }
+
     /// @dev A list of commitments that hashes to `expected`; gives its position in calldata.
     function _list(Opened memory w, bytes32 tag, uint256 count, bytes32 expected, uint256 reason)
         private
@@ -135,14 +152,19 @@ library Witness {
     function _openings(IJudge.Context calldata context, Opened memory w, uint256 element) private pure {
         Operator memory o = w.o;
         w.index = IndexMap.unravel(o.outputAxes, o.reductionAxes.length, element);
-        Operand memory output;
-        (output.kind, output.number, output.dtype, output.head) = (o.kind, o.number, o.dtype, o.head);
-        output.elements = o.elements;
-        uint256 base = _open(context, w, output, element, element);
-        if (w.stop != 0) return;
-        w.y = Elements.read(base, o.dtype, element);
         uint256 count = o.operands.length;
         w.bases = new uint256[](count);
+        if (w.way < AT_ONCE) {
+            // The terms of a leaf, and nothing else.
+            count = Rules.termOperands(o.code);
+        } else {
+            Operand memory output;
+            (output.kind, output.number, output.dtype, output.head) = (o.kind, o.number, o.dtype, o.head);
+            output.elements = o.elements;
+            uint256 base = _open(context, w, output, element, element);
+            if (w.stop != 0) return;
+            w.y = Elements.read(base, o.dtype, element);
+        }
         bool gather = o.code == Rules.GATHER;
         for (uint256 n = 0; n < count; ++n) {
             uint256 i = gather ? 1 - n : n;
@@ -160,7 +182,13 @@ library Witness {
         if (i < Rules.termOperands(o.code)) {
             bool none;
             bool bad;
-            (none, bad, least, greatest) = IndexMap.span(operand, w.index, o.reductionAxes, o.terms);
+            if (w.way == BY_TOTALS) {
+                (none, bad, least) = _own(w);
+                greatest = least;
+            } else {
+                (uint256 from, uint256 to) = terms(w);
+                (none, bad, least, greatest) = IndexMap.span(operand, w.index, o.reductionAxes, from, to);
+            }
             if (bad) w.stop = UNDECODABLE;
             if (none || bad) return;
         } else {
@@ -168,9 +196,9 @@ library Witness {
             // A Gather's data lies where its index, opened before, says.
             if (gathered) {
                 uint256 at_ = IndexMap.run(o.operands[1], w.index, w.index.length, 1).first;
-                uint256 bits = Elements.read(w.bases[1], o.operands[1].dtype, at_);
+                uint256 k = Elements.read(w.bases[1], o.operands[1].dtype, at_);
                 unchecked {
-                    operand.base = base + int256(Copy.gatherOffset(o, bits));
+                    operand.base = base + int256(Copy.gatherOffset(o, k));
                 }
             }
             IndexMap.Run memory r = IndexMap.run(operand, w.index, w.index.length, 1);
@@ -179,6 +207,49 @@ library Witness {
             (least, greatest) = (r.first, r.first);
         }
         w.bases[i] = _open(context, w, operand, least, greatest);
+    }
+
+    /// @notice The terms that are opened: all, or those of the leaf.
+    function terms(Opened memory w) internal pure returns (uint256 from, uint256 to) {
+        if (w.way == AT_ONCE) return (0, w.o.terms);
+        unchecked {
+            from = w.way * Parts.LEAF_TERMS;
+            to = from + Parts.LEAF_TERMS;
+        }
+        if (to > w.o.terms) to = w.o.terms;
+    }
+
+    /// @dev Offset of the element's own term in operand 0, if it has one.
+    function _own(Opened memory w) private pure returns (bool none, bool bad, uint256 offset) {
+        Operator memory o = w.o;
+        (bool some, uint256 place) = Parts.ownPlace(o, w.index, w.y);
+        if (!some) return (true, false, 0);
+        uint256 last = IndexMap.lastAxis(w.index, o.reductionAxes);
+        IndexMap.Run memory r = IndexMap.run(o.operands[0], w.index, last, IndexMap.lastLength(o.reductionAxes));
+        unchecked {
+            if (r.bad || r.hi == 0) return (true, r.bad, 0);
+            return (false, false, r.first + uint256(r.stride) * place);
+        }
+    }
+
+    /// @notice Bits of the element's own term, 0 where it has none.
+    function own(Opened memory w) internal pure returns (uint256) {
+        (bool none,, uint256 offset) = _own(w);
+        return none ? 0 : Elements.read(w.bases[0], w.o.operands[0].dtype, offset);
+    }
+
+    /// @notice Bits of an operand that is read once an element, and is in bounds.
+    function bits(Opened memory w, uint256 i) internal pure returns (uint256) {
+        uint256 offset = IndexMap.run(w.o.operands[i], w.index, w.index.length, 1).first;
+        return Elements.read(w.bases[i], w.o.operands[i].dtype, offset);
+    }
+
+    /// @notice Bits of the operands from `first` on, all read once.
+    function once(Opened memory w, uint256 first) internal pure returns (uint256[] memory list) {
+        list = new uint256[](w.o.operands.length - first);
+        for (uint256 i = 0; i < list.length; ++i) {
+            list[i] = bits(w, i + first);
+        }
     }
 
     /// @dev Opens the chunks that hold elements `least` to `greatest` of a tensor.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-/// @notice Where a dispute stands. `Choosing` to `Defending` are live; the others are final, except that `Moot` becomes
+/// @notice Where a dispute stands. `Choosing` to `Proving` are live; the others are final, except that `Moot` becomes
 /// `Settled` when its challenger's money is fetched. `Moot` is never stored: it is what a live dispute is once its claim is
 /// struck or void.
 enum Phase {
@@ -17,6 +17,14 @@ enum Phase {
     Layering,
     /// Worker's turn, to open one element.
     Defending,
+    /// Worker's turn, to sign the sums of a long operator's terms.
+    Totalling,
+    /// Challenger's turn, the sums of a node's parts are known.
+    Parting,
+    /// Worker's turn, to sign the sums of the parts of the part that was named.
+    Splitting,
+    /// Worker's turn, to open the terms of a leaf.
+    Proving,
     /// The claim was struck by this dispute.
     Struck,
     /// The challenger was wrong or late.
@@ -48,6 +56,10 @@ enum Move {
     AnswerLayer,
     Point,
     Defend,
+    Total,
+    Part,
+    Split,
+    Prove,
     Convict,
     Concede,
     Timeout
@@ -61,10 +73,11 @@ struct Position {
     Tree tree;
     /// The layer asked for last; of the tree's values when `tree` is `Layer`.
     uint32 layer;
+    /// Of a long operator's terms the hash of a header and of sums, or of the parts' sums once these are known.
     bytes32 node;
     /// Levels below the node; 0 at a leaf.
     uint8 depth;
-    /// The node's place among the nodes of its level; at a leaf the value's number.
+    /// The node's place among the nodes of its level; at a leaf the value's number, or that of 1,024 terms.
     uint32 index;
     /// Set by `point`.
     uint32 operator_;

@@ -172,6 +172,14 @@ contract Handler is Base {
             // Mostly honest.
             uint256 verdict = how % 8;
             defend(dispute, verdict == 0 ? OUTSIDE : verdict == 1 ? UNDECODABLE : INSIDE);
+        } else if (d.position.phase == Phase.Totalling) {
+            total(dispute, how % 8 == 0 ? OUTSIDE : how % 8 == 1 ? UNDECODABLE : INSIDE);
+        } else if (d.position.phase == Phase.Splitting) {
+            split(dispute);
+        } else if (d.position.phase == Phase.Proving) {
+            prove(dispute, how % 4 == 0 ? OUTSIDE : INSIDE);
+        } else if (d.position.phase == Phase.Parting) {
+            part(dispute, how % (partsOf(dispute).length / 2));
         } else {
             _choose(dispute, d, how);
         }
@@ -250,7 +258,7 @@ contract Handler is Base {
             vm.prank(challenger);
             disputes.concede(dispute, s);
         } else {
-            point(dispute, 3, uint64(how % 6));
+            point(dispute, how % 4 < 2 ? 3 : Toy.LONG, uint64(how % 6));
         }
     }
 
@@ -285,7 +293,7 @@ contract Handler is Base {
         for (uint256 i; i < disputeIds.length; i++) {
             bytes32 dispute = disputeIds[(which % disputeIds.length + i) % disputeIds.length];
             Phase p = phase(dispute);
-            if (p >= Phase.Choosing && p <= Phase.Defending) return (true, dispute);
+            if (p >= Phase.Choosing && p <= Phase.Proving) return (true, dispute);
         }
         return (false, 0);
     }

@@ -88,7 +88,7 @@ contract MarketInvariants is Test {
         for (uint256 i; i < all.length; i++) {
             IDisputes.Dispute memory d = all[i];
             Phase p = d.position.phase;
-            bool live = p >= Phase.Choosing && p <= Phase.Defending;
+            bool live = p >= Phase.Choosing && p <= Phase.Proving;
             if (live || p == Phase.Moot) bonds += d.bond;
             vm.assertLe(d.challengerCost, d.bond);
             vm.assertLe(d.workerCost, d.bond);
@@ -136,7 +136,7 @@ contract MarketInvariants is Test {
     function _count(IDisputes.Dispute[] memory all, bytes32 claim) private pure returns (uint256 count) {
         for (uint256 i; i < all.length; i++) {
             Phase p = all[i].position.phase;
-            if (all[i].claim == claim && p >= Phase.Choosing && p <= Phase.Defending) count++;
+            if (all[i].claim == claim && p >= Phase.Choosing && p <= Phase.Proving) count++;
         }
     }
 

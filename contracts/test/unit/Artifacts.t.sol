@@ -5,6 +5,7 @@ import {Disputes} from "../../src/Disputes.sol";
 import {Judge} from "../../src/Judge.sol";
 import {Market} from "../../src/Market.sol";
 import {ModelRegistry} from "../../src/ModelRegistry.sol";
+import {PartJudge} from "../../src/PartJudge.sol";
 import {DigitStore} from "../../src/examples/DigitStore.sol";
 import {RevertingConsumer} from "../../src/examples/RevertingConsumer.sol";
 import {Test} from "../Vm.sol";
@@ -14,6 +15,7 @@ import {Test} from "../Vm.sol";
 contract ArtifactsTest is Test {
     function test_judge() public view {
         _hold("Judge", type(Judge).creationCode);
+        _hold("PartJudge", type(PartJudge).creationCode);
     }
 
     function test_registry() public view {

@@ -67,9 +67,9 @@ contract MarketConstructorTest is Base {
     /// Lesson 9: a window or clock that does not fit.
     function test_limitLeavesRoomForDeadlineWindowAndTheLongestDispute() public {
         IMarket.Parameters memory p = parameters();
-        p.limitSeconds = DEADLINE + WINDOW + 2 * CLOCK + 21 * EXTENSION;
+        p.limitSeconds = DEADLINE + WINDOW + 2 * CLOCK + 31 * EXTENSION;
         (IMarket m,) = deploy(p);
-        vm.assertEq(m.longestDispute(), 2 * CLOCK + 21 * EXTENSION);
+        vm.assertEq(m.longestDispute(), 2 * CLOCK + 31 * EXTENSION);
         p.limitSeconds--;
         refuse(p, "limit");
     }

@@ -44,7 +44,7 @@ pub fn devnet_parameters() -> IMarket::Parameters {
         deadlineSeconds: 60,
         limitSeconds: 600,
         clockSeconds: 60,
-        extensionSeconds: 5,
+        extensionSeconds: 4,
         maxTurns: 10,
         workerShare: 9_000,
         posterShare: 500,
@@ -55,7 +55,7 @@ pub fn devnet_parameters() -> IMarket::Parameters {
     }
 }
 
-/// Deploys judge, registry, market and disputes contract from `<artifacts>/<Name>.json`.
+/// Deploys judges, registry, market and disputes contract from `<artifacts>/<Name>.json`.
 ///
 /// The key must send nothing else meanwhile: the contracts name each other by their predicted addresses.
 pub async fn deploy(
@@ -64,7 +64,8 @@ pub async fn deploy(
     artifacts: &Path,
     parameters: &IMarket::Parameters,
 ) -> Result<Deployment, DeployError> {
-    let judge = deploy_contract(reader, key, artifacts, "Judge", Vec::new()).await?;
+    let parts = deploy_contract(reader, key, artifacts, "PartJudge", Vec::new()).await?;
+    let judge = deploy_contract(reader, key, artifacts, "Judge", (parts,).abi_encode_params()).await?;
     let registry = deploy_contract(reader, key, artifacts, "ModelRegistry", Vec::new()).await?;
     let nonce = reader.nonce(key.address()).await?;
     let disputes = key.address().create(nonce + 1);

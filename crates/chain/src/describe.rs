@@ -33,6 +33,7 @@ pub fn name(body: &Body) -> &'static str {
             D::Revealed(_) => "Revealed",
             D::LayerAnswered(_) => "LayerAnswered",
             D::Pointed(_) => "Pointed",
+            D::Parted(_) => "Parted",
             D::Judged(_) => "Judged",
             D::Ended(_) => "Ended",
             D::Settled(_) => "Settled",
@@ -111,6 +112,7 @@ pub fn describe(body: &Body) -> Option<String> {
                 short(&e.root)
             ),
             D::Pointed(e) => format!("challenger points at operator {}, element {}", e.operator_, e.element),
+            D::Parted(e) => format!("worker signs {} words of sums of parts", e.parts.len()),
             D::Judged(e) => format!(
                 "judge: operator {} (layer {}), element {} is {}",
                 e.outcome.operator_,

@@ -160,7 +160,7 @@ mod tests {
     use touchstone_protocol::dispute::turns_of_model;
 
     use super::{measured::measured, *};
-    use crate::testing::Model;
+    use crate::{cost, testing::Model};
 
     #[test]
     fn calls_cost_what_the_page_says() {
@@ -176,6 +176,7 @@ mod tests {
             ("convict", CONVICT),
             ("a sibling more", SIBLING_GAS),
             ("a byte of descriptor more", DESCRIPTOR_BYTE_GAS),
+            ("a term whose factors may be rounded more", cost::ROUNDING_GAS),
         ] {
             assert_eq!(measured(call), [gas], "{call}");
         }

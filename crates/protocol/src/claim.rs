@@ -1,4 +1,4 @@
-//! What a worker signs: EIP-712 digests of claims and layer answers (PROTOCOL.md section 4).
+//! What a worker signs: EIP-712 digests of claims, layer answers and parts of sums (PROTOCOL.md section 4).
 
 use alloy_primitives::{Address, U256};
 
@@ -96,6 +96,41 @@ impl LayerAnswer {
     pub fn digest(&self, domain: &Domain) -> B256 {
         let kind = hash("Layer(bytes32 claim,uint256 layer,bytes32 root)");
         domain.digest(&[kind, self.claim, word(self.layer.into()), self.root])
+    }
+}
+
+/// A worker's answer with the sums of the parts of a long operator's node. It names the node's place in the claim, not a dispute: what is
+/// true of it is so in every dispute, and who signs it needs to know no chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartsAnswer {
+    /// Digest of the claim.
+    pub claim: B256,
+    /// The operator.
+    pub operator: u32,
+    /// Its element.
+    pub element: u64,
+    /// Levels below the node whose parts are given: for the totals [`crate::parts::depth`].
+    pub depth: u32,
+    /// The node's place on its level: for the totals 0.
+    pub index: u32,
+    /// [`crate::parts::node_word`] of header and parts.
+    pub node: B256,
+}
+
+impl PartsAnswer {
+    /// EIP-712 digest, signed by the worker's node key.
+    pub fn digest(&self, domain: &Domain) -> B256 {
+        let kind =
+            hash("Parts(bytes32 claim,uint256 operator,uint256 element,uint256 depth,uint256 index,bytes32 node)");
+        domain.digest(&[
+            kind,
+            self.claim,
+            word(self.operator.into()),
+            word(self.element),
+            word(self.depth.into()),
+            word(self.index.into()),
+            self.node,
+        ])
     }
 }
 
@@ -220,6 +255,35 @@ mod tests {
             }
             .digest(&domain),
         ];
+        let parts = PartsAnswer {
+            claim: c.digest(&domain),
+            operator: 1,
+            element: 2,
+            depth: 3,
+            index: 4,
+            node: hash("n"),
+        };
+        let digests: Vec<B256> = digests
+            .into_iter()
+            .chain(
+                [
+                    parts,
+                    PartsAnswer {
+                        claim: B256::ZERO,
+                        ..parts
+                    },
+                    PartsAnswer { operator: 0, ..parts },
+                    PartsAnswer { element: 0, ..parts },
+                    PartsAnswer { depth: 0, ..parts },
+                    PartsAnswer { index: 0, ..parts },
+                    PartsAnswer {
+                        node: B256::ZERO,
+                        ..parts
+                    },
+                ]
+                .map(|answer| answer.digest(&domain)),
+            )
+            .collect();
         for (i, digest) in digests.iter().enumerate() {
             assert!(!digests[i + 1..].contains(digest), "{i}");
         }

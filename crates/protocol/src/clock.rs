@@ -1,5 +1,7 @@
 //! Chess clocks (PROTOCOL.md section 8): the only place that compares a time with a deadline. Times are Unix seconds.
 
+use crate::dispute::PART_TURNS;
+
 /// Whether a move at `now` is too late. At the deadline itself it is in time.
 pub const fn expired(deadline: u64, now: u64) -> bool {
     now > deadline
@@ -20,7 +22,7 @@ pub const fn stop(deadline: u64, now: u64) -> u32 {
 }
 
 /// The longest two clocks can run: each begins with `clock` and gains at most `extension` a turn; the challenger, who begins,
-/// has one turn more than the worker.
+/// has one turn more than the worker, who has `max_turns` and the parts' besides.
 pub const fn longest(clock: u32, extension: u32, max_turns: u16) -> u64 {
-    2 * clock as u64 + (2 * max_turns as u64 + 1) * extension as u64
+    2 * clock as u64 + (2 * (max_turns as u64 + PART_TURNS as u64) + 1) * extension as u64
 }

@@ -4,6 +4,8 @@
 //! are in bounds are an interval, found by division rather than term by term. All arithmetic is in `i128`: nothing that a descriptor can
 //! say overflows it.
 
+use std::ops::Range;
+
 use crate::descriptor::{MAX_BOUNDS, MAX_OUTPUT_AXES, MAX_REDUCTION_AXES, Operand};
 
 /// An in-bounds offset lies outside the operand: the descriptor has no meaning at this element.
@@ -58,6 +60,12 @@ impl Run {
     pub(crate) fn offset(&self, term: u64) -> u64 {
         self.first
             .wrapping_add((self.stride as u64).wrapping_mul(term - self.lo))
+    }
+
+    /// The terms of `places` that are in bounds, `[first, end)`; none unless `first < end`.
+    #[inline]
+    pub(crate) fn within(&self, places: &Range<u64>) -> (u64, u64) {
+        (self.lo.max(places.start), self.hi.min(places.end))
     }
 }
 
@@ -141,11 +149,21 @@ impl<'a> Map<'a> {
 
     /// Least and greatest in-bounds offset over all terms; `None` when no term is in bounds.
     pub(crate) fn span(&self, reduction_axes: &[u32]) -> Result<Option<(u64, u64)>, Undecodable> {
+        self.span_in(reduction_axes, &(0..u64::MAX))
+    }
+
+    /// The same over the terms of `range`. The runs that they lie in have a meaning as a whole, or none.
+    pub(crate) fn span_in(
+        &self,
+        reduction_axes: &[u32],
+        range: &Range<u64>,
+    ) -> Result<Option<(u64, u64)>, Undecodable> {
         let mut span: Option<(u64, u64)> = None;
-        for_each_run(reduction_axes, |outer, length| {
+        for_each_run_in(reduction_axes, range, |outer, length, places| {
             let run = self.run(outer, length)?;
-            if run.lo < run.hi {
-                let (a, b) = (run.first, run.offset(run.hi - 1));
+            let (first, end) = run.within(&places);
+            if first < end {
+                let (a, b) = (run.offset(first), run.offset(end - 1));
                 let (lo, hi) = span.unwrap_or((a, a));
                 span = Some((lo.min(a).min(b), hi.max(a).max(b)));
             }
@@ -185,21 +203,31 @@ fn div_up(a: i128, b: i128) -> i128 {
     quotient + i128::from(quotient * b != a)
 }
 
-/// Calls `each(indices of the other reduction axes, length of the last)` for every run, in term order.
-pub(crate) fn for_each_run<E>(
+/// Calls `each(indices of the other reduction axes, length of the last, places)` for every run that terms of `range` lie in, in term
+/// order; `places` are those terms' in the run.
+pub(crate) fn for_each_run_in<E>(
     reduction_axes: &[u32],
-    mut each: impl FnMut(&[u32], u32) -> Result<(), E>,
+    range: &Range<u64>,
+    mut each: impl FnMut(&[u32], u32, Range<u64>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Some((&length, outer)) = reduction_axes.split_last() else {
-        return each(&[], 1);
-    };
-    if length == 0 || outer.contains(&0) {
+    let (length, outer) = reduction_axes.split_last().map_or((1, [].as_slice()), |(l, o)| (*l, o));
+    if length == 0 || outer.contains(&0) || range.is_empty() {
         return Ok(());
     }
-    let mut index = [0u32; MAX_REDUCTION_AXES];
+    let run = u64::from(length);
+    let Some(mut index) = unravel_run(outer, range.start / run) else {
+        return Ok(());
+    };
     let index = &mut index[..outer.len()];
+    // Where the run begins among the terms: below `range.end`, which bounds it.
+    let mut begin = range.start / run * run;
     loop {
-        each(index, length)?;
+        let places = range.start.max(begin) - begin..(range.end - begin).min(run);
+        each(index, length, places)?;
+        begin = begin.saturating_add(run);
+        if begin >= range.end {
+            return Ok(());
+        }
         let mut axis = outer.len();
         loop {
             if axis == 0 {
@@ -213,6 +241,17 @@ pub(crate) fn for_each_run<E>(
             index[axis] = 0;
         }
     }
+}
+
+/// Indices of run `run` over the reduction axes but the last; `None` beyond the last run.
+fn unravel_run(outer: &[u32], run: u64) -> Option<[u32; MAX_REDUCTION_AXES]> {
+    let mut index = [0; MAX_REDUCTION_AXES];
+    let mut rest = run;
+    for (slot, axis) in index.iter_mut().zip(outer).take(outer.len()).rev() {
+        *slot = (rest % u64::from(*axis)) as u32;
+        rest /= u64::from(*axis);
+    }
+    (rest == 0).then_some(index)
 }
 
 #[cfg(test)]
@@ -269,7 +308,7 @@ mod tests {
                 }
             }
             let mut actual = Vec::new();
-            let walked: Result<(), Undecodable> = for_each_run(&[3, 3], |outer, length| {
+            let walked: Result<(), Undecodable> = for_each_run_in(&[3, 3], &(0..u64::MAX), |outer, length, _| {
                 let run = map.run(outer, length)?;
                 actual.extend((run.lo..run.hi).map(|i| (u64::from(outer[0]) * 3 + i, run.offset(i))));
                 Ok(())

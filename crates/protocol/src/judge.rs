@@ -9,11 +9,12 @@ use std::ops::Range;
 use crate::check::Check;
 use crate::descriptor::{Code, Descriptor, DescriptorError, Dtype, Operand};
 use crate::enclosure::{self, LayerNormRow, SoftmaxRow};
-use crate::index::{Map, Undecodable, for_each_run, unravel};
+use crate::index::{Map, Undecodable, for_each_run_in, unravel};
 use crate::leaf::contraction::Sums;
 use crate::leaf::exact;
 use crate::leaf::reduction::{ArgMaximum, Maximum};
 use crate::model::{Profile, ProfileError};
+use crate::parts::most_terms;
 use crate::tensor;
 
 /// Verdict on one element whose evidence is not in question.
@@ -62,6 +63,17 @@ pub enum JudgeError {
         /// How many there are.
         elements: u64,
     },
+    /// The descriptor has no meaning at the element.
+    #[error("the descriptor has no meaning at element {element}")]
+    Undecodable {
+        /// The element asked for.
+        element: u64,
+    },
+    /// A header's word is none that its operator takes.
+    #[error(
+        "the header is none of this operator: its free word is one that no worker may choose, or another is no element's bits"
+    )]
+    Header,
 }
 
 /// What judging a range of elements found.
@@ -149,8 +161,7 @@ pub fn judge_range(
     output: &[u8],
     range: Range<u64>,
 ) -> Result<Report, JudgeError> {
-    Profile::decode(profile)?;
-    descriptor.check()?;
+    let values = Values::checked(descriptor, profile, operands, Some(output))?;
     let elements = descriptor.elements();
     if range.end > elements {
         return Err(JudgeError::Element {
@@ -158,41 +169,11 @@ pub fn judge_range(
             elements,
         });
     }
-    if operands.len() != descriptor.operands.len() {
-        return Err(JudgeError::Operands {
-            expected: descriptor.operands.len(),
-            actual: operands.len(),
-        });
-    }
-    let shapes = descriptor
-        .operands
-        .iter()
-        .map(|o| (o.dtype, &o.dims))
-        .chain([(descriptor.dtype, &descriptor.dims)]);
-    for (which, ((dtype, dims), bytes)) in shapes.zip(operands.iter().chain([&output])).enumerate() {
-        let expected = tensor::byte_length(dtype, dims).unwrap_or(u64::MAX);
-        if bytes.len() as u64 != expected {
-            return Err(JudgeError::Length {
-                which,
-                expected,
-                actual: bytes.len() as u64,
-            });
-        }
-    }
-    let mut views = [View::default(); crate::descriptor::MAX_OPERANDS];
-    for (view, bytes) in views.iter_mut().zip(operands) {
-        *view = View { bytes, first: 0 };
-    }
-    let output = View {
-        bytes: output,
-        first: 0,
-    };
     let mut bench = Bench::new(descriptor, profile);
     let mut report = Report::default();
     for element in range {
         report.elements += 1;
-        let y = output.element(descriptor.dtype, element);
-        match bench.check(&views[..operands.len()], element, y) {
+        match bench.check(values.views(), element, values.y(element)) {
             Err(Undecodable) => {
                 report.first_undecodable.get_or_insert(element);
             }
@@ -208,6 +189,102 @@ pub fn judge_range(
         }
     }
     Ok(report)
+}
+
+/// An operator's whole tensors, found to be what the descriptor says.
+pub(crate) struct Values<'a> {
+    descriptor: &'a Descriptor,
+    views: [View<'a>; crate::descriptor::MAX_OPERANDS],
+    output: View<'a>,
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(
+        descriptor: &'a Descriptor,
+        profile: u64,
+        operands: &[&'a [u8]],
+        output: &'a [u8],
+        element: u64,
+    ) -> Result<Self, JudgeError> {
+        Self::checked(descriptor, profile, operands, Some(output))?.with(element)
+    }
+
+    /// Without the output, which is not read then.
+    pub(crate) fn of_operands(
+        descriptor: &'a Descriptor,
+        profile: u64,
+        operands: &[&'a [u8]],
+        element: u64,
+    ) -> Result<Self, JudgeError> {
+        Self::checked(descriptor, profile, operands, None)?.with(element)
+    }
+
+    fn checked(
+        descriptor: &'a Descriptor,
+        profile: u64,
+        operands: &[&'a [u8]],
+        output: Option<&'a [u8]>,
+    ) -> Result<Self, JudgeError> {
+        Profile::decode(profile)?;
+        descriptor.check()?;
+        if descriptor.terms() > most_terms(profile) {
+            return Err(DescriptorError::Terms(descriptor.terms()).into());
+        }
+        if operands.len() != descriptor.operands.len() {
+            return Err(JudgeError::Operands {
+                expected: descriptor.operands.len(),
+                actual: operands.len(),
+            });
+        }
+        let shapes = descriptor
+            .operands
+            .iter()
+            .map(|o| (o.dtype, &o.dims))
+            .chain([(descriptor.dtype, &descriptor.dims)]);
+        for (which, ((dtype, dims), bytes)) in shapes.zip(operands.iter().chain(&output)).enumerate() {
+            let expected = tensor::byte_length(dtype, dims).unwrap_or(u64::MAX);
+            if bytes.len() as u64 != expected {
+                return Err(JudgeError::Length {
+                    which,
+                    expected,
+                    actual: bytes.len() as u64,
+                });
+            }
+        }
+        let mut views = [View::default(); crate::descriptor::MAX_OPERANDS];
+        for (view, bytes) in views.iter_mut().zip(operands) {
+            *view = View { bytes, first: 0 };
+        }
+        let output = View {
+            bytes: output.unwrap_or_default(),
+            first: 0,
+        };
+        Ok(Self {
+            descriptor,
+            views,
+            output,
+        })
+    }
+
+    fn with(self, element: u64) -> Result<Self, JudgeError> {
+        let elements = self.descriptor.elements();
+        if element >= elements {
+            return Err(JudgeError::Element { element, elements });
+        }
+        Ok(self)
+    }
+
+    fn views(&self) -> &[View<'a>] {
+        &self.views[..self.descriptor.operands.len()]
+    }
+
+    pub(crate) fn y(&self, element: u64) -> u64 {
+        self.output.element(self.descriptor.dtype, element)
+    }
+
+    pub(crate) fn element(&self, element: u64) -> Element<'_> {
+        Element::new(self.descriptor, self.views(), element)
+    }
 }
 
 /// Part of an operand's bytes.
@@ -285,6 +362,8 @@ pub(crate) struct Bench<'a> {
     /// The terms read last, and what was made of `known` before.
     row: Vec<u32>,
     known: Vec<u32>,
+    /// Where that row begins.
+    first: Option<u64>,
     softmax: Option<SoftmaxRow>,
     layer_norm: Option<LayerNormRow>,
 }
@@ -297,28 +376,31 @@ impl<'a> Bench<'a> {
             profile,
             row: Vec::new(),
             known: Vec::new(),
+            first: None,
             softmax: None,
             layer_norm: None,
         }
     }
 
-    /// Reads the element's row; true when it is another one than before.
+    /// Reads the element's row; true when it is another one than before. Where it begins says which it is, as its operand has no bounds.
     fn next_row(&mut self, element: &Element<'_>) -> Result<bool, Undecodable> {
+        let first = element.term_offset(0)?;
+        if first.is_some() && first == self.first {
+            return Ok(false);
+        }
+        self.first = None;
         std::mem::swap(&mut self.row, &mut self.known);
         self.row.clear();
         let row = &mut self.row;
         element.terms(|_, x| row.push(x as u32))?;
+        self.first = first;
         Ok(self.row != self.known)
     }
 
     /// Holds the bits `y` of `element` against its envelope. The views reach every in-bounds offset of the element.
     pub(crate) fn check(&mut self, views: &[View<'_>], element: u64, y: u64) -> Result<Check, Undecodable> {
         let d = self.descriptor;
-        let e = Element {
-            d,
-            views,
-            index: unravel(&d.output_axes, element),
-        };
+        let e = Element::new(d, views, element);
         match d.code {
             Code::Copy => e.copy(y),
             Code::Gather => e.gather(y),
@@ -337,12 +419,7 @@ impl<'a> Bench<'a> {
                 Ok(maximum.check(y as u32))
             }
             Code::ArgMax => {
-                let claimed = if d.dtype == Dtype::I32 {
-                    i64::from(y as i32)
-                } else {
-                    y as i64
-                };
-                let mut maximum = ArgMaximum::new(d.operands[0].dtype, claimed);
+                let mut maximum = ArgMaximum::new(d.operands[0].dtype, e.claimed(y));
                 e.terms(|position, x| maximum.value(position, x))?;
                 Ok(maximum.check())
             }
@@ -406,28 +483,52 @@ impl<'a> Bench<'a> {
 }
 
 /// One element with its index and its operands' bytes.
-struct Element<'a> {
-    d: &'a Descriptor,
+pub(crate) struct Element<'a> {
+    pub(crate) d: &'a Descriptor,
     views: &'a [View<'a>],
     index: [u32; crate::descriptor::MAX_OUTPUT_AXES],
 }
 
 impl<'a> Element<'a> {
+    pub(crate) fn new(d: &'a Descriptor, views: &'a [View<'a>], element: u64) -> Self {
+        Self {
+            d,
+            views,
+            index: unravel(&d.output_axes, element),
+        }
+    }
+
+    /// The position that an ArgMax's bits `y` are.
+    pub(crate) fn claimed(&self, y: u64) -> i64 {
+        if self.d.dtype == Dtype::I32 {
+            i64::from(y as i32)
+        } else {
+            y as i64
+        }
+    }
+
+    /// Where term `place` of the one reduction axis lies in operand 0; `None` where it is out of bounds.
+    pub(crate) fn term_offset(&self, place: u64) -> Result<Option<u64>, Undecodable> {
+        let length = self.d.reduction_axes.last().copied().unwrap_or(1);
+        let run = self.map(0).run(&[], length)?;
+        Ok((run.lo..run.hi).contains(&place).then(|| run.offset(place)))
+    }
+
     fn map(&self, operand: usize) -> Map<'a> {
         let o = &self.d.operands[operand];
         Map::new(o, self.d.output_axes.len(), operand_elements(o), &self.index)
     }
 
-    fn read(&self, operand: usize, offset: u64) -> u64 {
+    pub(crate) fn read(&self, operand: usize, offset: u64) -> u64 {
         self.views[operand].element(self.d.operands[operand].dtype, offset)
     }
 
     /// Bits of an operand without bounds that is read once.
-    fn once(&self, operand: usize) -> Result<u64, Undecodable> {
+    pub(crate) fn once(&self, operand: usize) -> Result<u64, Undecodable> {
         Ok(self.read(operand, self.map(operand).offset_plus(0)?))
     }
 
-    fn row_place(&self, axis: u32) -> usize {
+    pub(crate) fn row_place(&self, axis: u32) -> usize {
         self.index.get(axis as usize).map_or(0, |at| *at as usize)
     }
 
@@ -471,18 +572,27 @@ impl<'a> Element<'a> {
     }
 
     /// Calls `each(position, bits)` for the in-bounds terms of operand 0, in order. Positions count along the last reduction axis.
-    fn terms(&self, mut each: impl FnMut(u64, u64)) -> Result<(), Undecodable> {
+    fn terms(&self, each: impl FnMut(u64, u64)) -> Result<(), Undecodable> {
+        self.terms_in(&(0..u64::MAX), each)
+    }
+
+    /// The same for the terms of `range`.
+    pub(crate) fn terms_in(&self, range: &Range<u64>, mut each: impl FnMut(u64, u64)) -> Result<(), Undecodable> {
         let map = self.map(0);
         let dtype = self.d.operands[0].dtype;
         let view = &self.views[0];
-        for_each_run(&self.d.reduction_axes, |outer, length| {
+        for_each_run_in(&self.d.reduction_axes, range, |outer, length, places| {
             let run = map.run(outer, length)?;
+            let (lo, hi) = run.within(&places);
+            if lo >= hi {
+                return Ok(());
+            }
             if dtype == Dtype::F32 && run.stride == 1 {
-                for (x, term) in view.slice(run.first, run.hi - run.lo).chunks_exact(4).zip(run.lo..) {
+                for (x, term) in view.slice(run.offset(lo), hi - lo).chunks_exact(4).zip(lo..) {
                     each(term, u64::from(word(x)));
                 }
             } else {
-                (run.lo..run.hi).for_each(|term| each(term, view.element(dtype, run.offset(term))));
+                (lo..hi).for_each(|term| each(term, view.element(dtype, run.offset(term))));
             }
             Ok(())
         })
@@ -490,16 +600,24 @@ impl<'a> Element<'a> {
 
     fn contract(&self, profile: u64, y: u32) -> Result<Check, Undecodable> {
         let mut sums = Sums::under(profile, self.d.terms());
+        let products = self.products_in(&(0..u64::MAX), &mut sums)?;
+        let values = self.addends(&mut sums)?;
+        Ok(sums.check_contraction(products, values, y))
+    }
+
+    /// Adds the products of the terms of `range`; how many are in bounds.
+    pub(crate) fn products_in(&self, range: &Range<u64>, sums: &mut Sums) -> Result<u64, Undecodable> {
         let (a, b) = (self.map(0), self.map(1));
         let (va, vb) = (&self.views[0], &self.views[1]);
         let mut products = 0;
-        for_each_run(&self.d.reduction_axes, |outer, length| {
+        for_each_run_in(&self.d.reduction_axes, range, |outer, length, places| {
             let (ra, rb) = (a.run(outer, length)?, b.run(outer, length)?);
-            let (lo, hi) = (ra.lo.max(rb.lo), ra.hi.min(rb.hi));
+            let ((from_a, to_a), (from_b, to_b)) = (ra.within(&places), rb.within(&places));
+            let (lo, hi) = (from_a.max(from_b), to_a.min(to_b));
             // Also where the intersection is empty, and then `lo` may be beyond `hi`.
-            for (run, view) in [(&ra, va), (&rb, vb)] {
-                if (run.lo, run.hi) != (lo, hi) {
-                    let unpaired = (run.lo..run.hi).filter(|term| !(lo..hi).contains(term));
+            for (run, view, from, to) in [(&ra, va, from_a, to_a), (&rb, vb, from_b, to_b)] {
+                if (from, to) != (lo, hi) {
+                    let unpaired = (from..to).filter(|term| !(lo..hi).contains(term));
                     unpaired.for_each(|term| sums.unpaired(view.word(run.offset(term))));
                 }
             }
@@ -516,6 +634,11 @@ impl<'a> Element<'a> {
             }
             Ok(())
         })?;
+        Ok(products)
+    }
+
+    /// Adds the addends; how many are in bounds.
+    pub(crate) fn addends(&self, sums: &mut Sums) -> Result<u64, Undecodable> {
         let mut values = 0;
         for addend in 2..self.d.operands.len() {
             if let Some(offset) = self.map(addend).offset()? {
@@ -523,7 +646,7 @@ impl<'a> Element<'a> {
                 values += 1;
             }
         }
-        Ok(sums.check_contraction(products, values, y))
+        Ok(values)
     }
 }
 

@@ -13,6 +13,7 @@
 //! - [`clock`], [`bond`], [`dispute`]: the game, its times and its money
 //! - [`fp32`]: IEEE-754 binary32 in integers
 //! - [`leaf`], [`enclosure`]: the families' rules, and [`check`]: what they say about one element
+//! - [`parts`]: operators that are too long for one transaction
 //! - [`judge`]: the rules applied to whole operators; [`witness`]: to openings, as the contract does
 
 pub mod bond;
@@ -29,6 +30,7 @@ pub mod judge;
 pub mod leaf;
 pub mod merkle;
 pub mod model;
+pub mod parts;
 mod profile;
 pub mod tensor;
 mod wide;

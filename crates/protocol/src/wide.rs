@@ -1,7 +1,7 @@
 //! Unsigned integers of 768 bits: exact sums over the whole range of fp32 products.
 //!
-//! The unit of every sum is 2^-300, so that a product of two fp32 numbers is an integer below 2^556, and 2^20 of them times 2^25
-//! stay below 2^601. Nothing is ever cut off.
+//! The unit of every sum is 2^-300, so that a product of two fp32 numbers is an integer below 2^556, and 2^24 of them times 2^53
+//! stay below 2^633. Nothing is ever cut off.
 
 use std::cmp::Ordering;
 

@@ -2,8 +2,9 @@
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use touchstone_protocol::descriptor::Code;
-use touchstone_protocol::enclosure::{MAX_NORMALIZE_ROW, MAX_SOFTMAX_ROW, batch_norm, bounded, layer_norm, softmax};
+use touchstone_protocol::enclosure::{batch_norm, bounded, layer_norm, softmax};
 use touchstone_protocol::model::Profile;
+use touchstone_protocol::parts::most_terms;
 
 const PROFILE: u64 = Profile::FAST.encode();
 const ONE: u32 = 0x3f80_0000;
@@ -15,12 +16,20 @@ fn softmax_holds(row: &[f32], place: usize, y: f32) -> bool {
 
 #[test]
 fn the_longest_rows_are_judged_and_longer_ones_are_not() {
-    // As PROTOCOL.md's caps leave room for: 2^13 and 2^11 terms.
-    assert_eq!((MAX_SOFTMAX_ROW, MAX_NORMALIZE_ROW), (8192, 2048));
-    assert!(!softmax_holds(&[0.0; 8192], 0, 0.5));
-    assert!(softmax_holds(&[0.0; 8193], 0, 0.5));
-    let norm = |n: usize| layer_norm(PROFILE, &vec![ONE; n], 0, ONE, 0, 1e-5f32.to_bits(), 9f32.to_bits()).inside;
-    assert!(!norm(2048) && norm(2049));
+    let most = 1 << 20;
+    assert_eq!(
+        (most_terms(PROFILE), most_terms(Profile::WIDE.encode())),
+        (most, 1 << 24)
+    );
+    let row = vec![0.0; most as usize + 1];
+    assert!(!softmax_holds(&row[1..], 0, 0.5) && softmax_holds(&row, 0, 0.5));
+    let row = vec![ONE; most as usize + 1];
+    // K(2^20)·u is a sixteenth: the mean is off by a fifteenth of the terms at most, and their spread by little more.
+    let norm = |row: &[u32]| layer_norm(PROFILE, row, 0, ONE, 0, ONE, 9f32.to_bits()).inside;
+    assert!(!norm(&row[1..]) && norm(&row));
+    for n in [2048, 2049] {
+        assert!(!norm(&row[..n]), "{n}");
+    }
 }
 
 #[test]

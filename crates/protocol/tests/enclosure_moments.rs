@@ -179,6 +179,92 @@ fn moments_of_every_algorithm_fit_the_constant() {
     assert!(all.iter().all(|&share| share > 0.5), "{all:?}");
 }
 
+/// The term at `place` alone of `n` terms one after the other: what becomes of it does not depend on the others.
+fn alone(n: usize, place: usize) -> Part {
+    let mut term = Term::default();
+    if place > 0 {
+        let count = place as f64 + 1.0;
+        let weight = place as f64 / count;
+        // It is merged into `place` terms before it, which hold nothing.
+        term.product = (4.0 / count).powi(2) / weight;
+        term.mean = 4.0;
+    }
+    for before in place.max(1)..n {
+        if before == place {
+            continue;
+        }
+        let before = before as f64;
+        let (count, weight) = (before + 1.0, before / (before + 1.0));
+        term.product += ((1.0 + 3.0 / before) / count).powi(2) / weight;
+        term.spread += weight * (term.mean / before).powi(2);
+        term.mean += 1.0 + 3.0 / before;
+    }
+    Part {
+        terms: vec![term],
+        additions: n as f64 - 1.0,
+    }
+}
+
+/// The same shares of a row of `n` terms of which `part` follows some.
+fn shares_of(part: &Part, n: usize) -> [f64; 4] {
+    let most = |value: &dyn Fn(&Term) -> f64| part.terms.iter().map(value).fold(0.0, f64::max);
+    let (count, k) = (n as f64, moment_roundings(n) as f64);
+    [
+        (most(&|term| term.mean) + 3.0) / k,
+        (part.additions + 8.0) / k,
+        most(&|term| 2.0 * term.spread.sqrt() + term.product.sqrt()) / (8.0 * count).sqrt() / (k / count),
+        most(&|term| term.spread + (term.spread * term.product).sqrt()) / (2.0 * count) / (k / count).powi(2),
+    ]
+}
+
+/// Rows that are judged by parts. One after the other a term meets n − 1 + 3·H(n − 1) + 3 roundings and its errors' squares add up to n
+/// and O(ln²n), so that shares fall towards 1, 1, 2/√8 and 1/2 of what K allows, K's logarithm being the greater. Merges of halves meet a
+/// number that grows as the logarithm; so does libtorch's cascade, but a lone rest that four lanes are merged into meets 3n/4, and its
+/// shares tend to 0.75, 2·√(27/16)/√8 and 27/32.
+#[test]
+fn moments_of_long_rows_fit_the_constant() {
+    for n in [
+        2049,
+        3000,
+        4096,
+        4097,
+        4100,
+        4160,
+        6000,
+        8200,
+        16_500,
+        65_537,
+        65_600,
+        262_300,
+        1 << 20,
+        1 << 24,
+    ] {
+        let places = [0, 1, 2, 3, 10, 100, 1000, n / 2, n - 2, n - 1];
+        let welford = places.map(|place| shares_of(&alone(n, place), n));
+        let welford: [f64; 4] = std::array::from_fn(|i| welford.iter().map(|shares| shares[i]).fold(0.0, f64::max));
+        println!("{n}: {welford:?}");
+        assert!(welford.iter().all(|share| *share <= 1.0), "{n}: {welford:?}");
+        assert!(
+            welford[0] > 0.98 && welford[2] > 0.7 && welford[3] > 0.48,
+            "{n}: {welford:?}"
+        );
+        if n <= 1 << 20 {
+            for merged in [balanced(n), cascaded(n, 4), cascaded(n, 16)] {
+                let shares = merged.shares();
+                println!("{n}, merged: {shares:?}");
+                assert!(shares.iter().all(|share| *share <= 1.0), "{n}: {shares:?}");
+            }
+        }
+    }
+    // Followed alone, a term is what it is among the others.
+    let all = sequential(300).shares();
+    let alone: Vec<_> = (0..300).map(|place| shares_of(&alone(300, place), 300)).collect();
+    for i in 0..4 {
+        let most = alone.iter().map(|shares| shares[i]).fold(0.0, f64::max);
+        assert!((most - all[i]).abs() < 1e-9, "{i}: {most} {}", all[i]);
+    }
+}
+
 #[test]
 fn the_count_is_the_pages() {
     for (n, log) in [

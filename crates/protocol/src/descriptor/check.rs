@@ -59,8 +59,8 @@ pub enum DescriptorError {
         /// The output's shape.
         dims: Vec<u32>,
     },
-    /// The reduction has 2^20 terms or more.
-    #[error("reduction of {0} terms, fewer than 2^20 are allowed")]
+    /// The reduction has more terms than any profile allows, or than the one at hand does.
+    #[error("reduction of {0} terms, at most 2^24 are allowed under `wide`, 2^20 under other profiles")]
     Terms(u64),
     /// Not one stride per axis.
     #[error("operand {operand} has {actual} strides for {expected} axes")]
@@ -127,7 +127,7 @@ impl Descriptor {
                 dims: self.dims.clone(),
             });
         }
-        if self.terms() >= MAX_TERMS {
+        if self.terms() > MAX_TERMS {
             return Err(DescriptorError::Terms(self.terms()));
         }
         for (index, operand) in self.operands.iter().enumerate() {

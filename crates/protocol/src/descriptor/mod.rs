@@ -24,8 +24,8 @@ pub const MAX_BOUNDS: usize = 4;
 pub const MAX_BOUND_TERMS: usize = 4;
 /// Greatest length of an encoded descriptor in bytes.
 pub const MAX_BYTES: usize = 4096;
-/// Exclusive limit of the number of terms of a reduction: the error bounds are theorems below it.
-pub const MAX_TERMS: u64 = 1 << 20;
+/// Greatest number of terms of a reduction under any profile; what each one allows is [`crate::parts::most_terms`].
+pub const MAX_TERMS: u64 = 1 << 24;
 
 /// Element type of a tensor, with ONNX's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,10 +1,13 @@
 //! What each move does.
 
+use alloy_primitives::U256;
+
 use super::{ClaimFacts, Effect, Event, Move, OperatorFacts, Phase, Refused, Rules, Side, State, Tree};
 use crate::clock;
 use crate::digest::B256;
 use crate::judge::Verdict;
 use crate::merkle;
+use crate::parts::{self, Header};
 
 /// Makes a move at time `now`. A move equal to the one that led to `state` gives `state` again and no effect.
 ///
@@ -79,6 +82,28 @@ impl Step<'_> {
                 element,
                 verdict,
             } => self.defend(*operator, *element, *verdict),
+            Event::Total {
+                operator,
+                element,
+                verdict,
+                header,
+                parts,
+                signed,
+            } => self.total((*operator, *element), *verdict, header, parts, *signed),
+            Event::Part { child, header, parts } => self.part(*child, header, parts),
+            Event::Split {
+                header,
+                sums,
+                parts,
+                signed,
+            } => self.split(header, sums, parts, *signed),
+            Event::Prove {
+                header,
+                sums,
+                operator,
+                element,
+                verdict,
+            } => self.prove(header, sums, (*operator, *element), *verdict),
             Event::Convict(verdict) => self.convict(*verdict),
             Event::Concede => {
                 self.in_time()?;
@@ -231,21 +256,129 @@ impl Step<'_> {
         let mut next = self.state.clone();
         next.position.operator = operator;
         next.position.element = element;
-        Ok(self.workers_turn(next, Phase::Defending))
+        if facts.leaves == 0 {
+            return Ok(self.workers_turn(next, Phase::Defending));
+        }
+        next.count = facts.leaves;
+        next.position.node = B256::ZERO;
+        next.position.depth = merkle::depth(facts.leaves.into()) as u8;
+        next.position.index = 0;
+        Ok(self.workers_turn(next, Phase::Totalling))
     }
 
     fn defend(&self, operator: u32, element: u64, verdict: Verdict) -> Outcome {
         self.in_time()?;
         self.in_phase(Phase::Defending)?;
-        let p = &self.state.position;
-        if (operator, element) != (p.operator, p.element) {
-            return Err(Refused::WrongElement { operator, element });
+        self.at_element((operator, element))?;
+        self.end(ending(verdict))
+    }
+
+    fn total(&self, at: (u32, u64), verdict: Verdict, header: &Header, parts: &[U256], signed: bool) -> Outcome {
+        self.in_time()?;
+        self.in_phase(Phase::Totalling)?;
+        self.width(parts)?;
+        self.at_element(at)?;
+        if verdict == Verdict::Undecodable {
+            return self.end(Phase::Voided);
         }
-        self.end(match verdict {
-            Verdict::Inside => Phase::Lost,
-            Verdict::Outside => Phase::Struck,
-            Verdict::Undecodable => Phase::Voided,
-        })
+        // The free choices are the worker's: nobody else can have it struck by others.
+        if !signed {
+            return Err(Refused::BadSignature);
+        }
+        match verdict {
+            Verdict::Inside => self.parted(header, parts),
+            Verdict::Outside | Verdict::Undecodable => self.end(ending(verdict)),
+        }
+    }
+
+    fn part(&self, child: u32, header: &Header, parts: &[U256]) -> Outcome {
+        self.in_time()?;
+        self.in_phase(Phase::Parting)?;
+        self.at_node(header, parts)?;
+        let width = self.width(parts)?;
+        let Some(sums) = parts.chunks(width).nth(child as usize) else {
+            return Err(Refused::OutOfRange {
+                limit: self.part_count() as u64,
+                actual: child.into(),
+            });
+        };
+        let p = &self.state.position;
+        let mut next = self.state.clone();
+        next.position.node = parts::node_word(header, sums);
+        next.position.index = (p.index << p.step()) + child;
+        next.position.depth = p.depth - p.step() as u8;
+        let phase = if next.position.depth == 0 {
+            Phase::Proving
+        } else {
+            Phase::Splitting
+        };
+        Ok(self.workers_turn(next, phase))
+    }
+
+    fn split(&self, header: &Header, sums: &[U256], parts: &[U256], signed: bool) -> Outcome {
+        self.in_time()?;
+        self.in_phase(Phase::Splitting)?;
+        self.at_node(header, sums)?;
+        let width = self.width(parts)?;
+        if width != sums.len() || parts::add_up(parts, width) != sums {
+            return Err(Refused::WrongSums);
+        }
+        if !signed {
+            return Err(Refused::BadSignature);
+        }
+        self.parted(header, parts)
+    }
+
+    fn prove(&self, header: &Header, sums: &[U256], at: (u32, u64), verdict: Verdict) -> Outcome {
+        self.in_time()?;
+        self.in_phase(Phase::Proving)?;
+        self.at_node(header, sums)?;
+        self.at_element(at)?;
+        self.end(ending(verdict))
+    }
+
+    /// The sums of a node's parts are known.
+    fn parted(&self, header: &Header, parts: &[U256]) -> Outcome {
+        let mut next = self.state.clone();
+        next.position.node = parts::node_word(header, parts);
+        self.challengers_turn(&mut next, Phase::Parting, self.now);
+        Ok((next, Vec::new()))
+    }
+
+    fn part_count(&self) -> usize {
+        let p = &self.state.position;
+        parts::part_count(self.state.count, p.depth.into(), p.index)
+    }
+
+    /// Words that each of the present node's parts has, at least one.
+    fn width(&self, parts: &[U256]) -> Result<usize, Refused> {
+        let expected = self.part_count();
+        match parts.len().checked_div(expected) {
+            Some(width) if width > 0 && parts.len() == width * expected => Ok(width),
+            _ => Err(Refused::WrongCount {
+                expected,
+                actual: parts.len(),
+            }),
+        }
+    }
+
+    /// Header and words are the present node's.
+    fn at_node(&self, header: &Header, words: &[U256]) -> Result<(), Refused> {
+        let (expected, actual) = (self.state.position.node, parts::node_word(header, words));
+        if expected == actual {
+            Ok(())
+        } else {
+            Err(Refused::WrongNode { expected, actual })
+        }
+    }
+
+    fn at_element(&self, (operator, element): (u32, u64)) -> Result<(), Refused> {
+        let p = &self.state.position;
+        if (operator, element) == (p.operator, p.element) {
+            Ok(())
+        } else {
+            Err(Refused::WrongElement { operator, element })
+        }
     }
 
     fn convict(&self, verdict: Verdict) -> Outcome {
@@ -296,9 +429,9 @@ impl Step<'_> {
     }
 
     fn choice(&self) -> Result<(), Refused> {
-        match self.turn {
-            Side::Challenger => Ok(()),
-            Side::Worker => Err(Refused::WrongPhase(self.state.position.phase)),
+        match self.state.position.phase {
+            Phase::Choosing | Phase::Picking => Ok(()),
+            other => Err(Refused::WrongPhase(other)),
         }
     }
 
@@ -354,6 +487,15 @@ impl Step<'_> {
         let mut next = self.state.clone();
         next.position.phase = phase;
         Ok((next, vec![Effect::Ended(phase)]))
+    }
+}
+
+/// What a verdict on evidence that the challenger asked for ends the dispute as.
+fn ending(verdict: Verdict) -> Phase {
+    match verdict {
+        Verdict::Inside => Phase::Lost,
+        Verdict::Outside => Phase::Struck,
+        Verdict::Undecodable => Phase::Voided,
     }
 }
 

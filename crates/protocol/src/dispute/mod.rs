@@ -8,6 +8,9 @@
 //!    │               skip ──► Choosing at the leaf
 //!    │               layer ──► Layering ──answer──► Choosing at the layer tree's root
 //!    │               point ──► Defending ──defend──► Lost · Struck · Voided
+//!    │                     └─► Totalling (a long operator) ──total──► Parting · Struck · Voided
+//!    │               Parting ──part──► Splitting ──split──► Parting
+//!    │                            └──► Proving (a leaf) ──prove──► Lost · Struck · Voided
 //!    └ in every live phase: convict ──► Struck · Voided, concede ──► Conceded; timeout ──► Struck · Lost
 //! ```
 //!
@@ -34,6 +37,7 @@ use crate::descriptor::Descriptor;
 use crate::digest::{B256, hash, tag};
 use crate::merkle;
 use crate::model::{Words, word};
+use crate::parts;
 
 /// Levels that one answer goes down: eight nodes.
 pub const STEP: u32 = 3;
@@ -52,14 +56,22 @@ pub enum Phase {
     Layering = 4,
     /// Worker's turn, to open one element.
     Defending = 5,
+    /// Worker's turn, to sign the sums of a long operator's terms.
+    Totalling = 6,
+    /// Challenger's turn, the sums of a node's parts are known.
+    Parting = 7,
+    /// Worker's turn, to sign the sums of the parts of the part that was named.
+    Splitting = 8,
+    /// Worker's turn, to open the terms of a leaf.
+    Proving = 9,
     /// The claim was struck by this dispute.
-    Struck = 6,
+    Struck = 10,
     /// The challenger was wrong or late.
-    Lost = 7,
+    Lost = 11,
     /// The challenger gave up.
-    Conceded = 8,
+    Conceded = 12,
     /// A descriptor does not decode; nobody was wrong.
-    Voided = 9,
+    Voided = 13,
 }
 
 impl Phase {
@@ -67,6 +79,7 @@ impl Phase {
     pub const fn is_live(self) -> bool {
         match self {
             Phase::Choosing | Phase::Revealing | Phase::Picking | Phase::Layering | Phase::Defending => true,
+            Phase::Totalling | Phase::Parting | Phase::Splitting | Phase::Proving => true,
             Phase::Struck | Phase::Lost | Phase::Conceded | Phase::Voided => false,
         }
     }
@@ -74,8 +87,9 @@ impl Phase {
     /// Whose clock runs. `None` once nothing can follow.
     pub const fn turn(self) -> Option<Side> {
         match self {
-            Phase::Choosing | Phase::Picking => Some(Side::Challenger),
+            Phase::Choosing | Phase::Picking | Phase::Parting => Some(Side::Challenger),
             Phase::Revealing | Phase::Layering | Phase::Defending => Some(Side::Worker),
+            Phase::Totalling | Phase::Splitting | Phase::Proving => Some(Side::Worker),
             Phase::Struck | Phase::Lost | Phase::Conceded | Phase::Voided => None,
         }
     }
@@ -112,11 +126,11 @@ pub struct Position {
     pub tree: Tree,
     /// The layer asked for last.
     pub layer: u32,
-    /// The present node.
+    /// The present node; of a long operator's terms [`crate::parts::node_word`].
     pub node: B256,
     /// Levels below the node; 0 at a leaf.
     pub depth: u8,
-    /// The node's place on its level; at a leaf the value's number.
+    /// The node's place on its level; at a leaf the value's number, or that of 1,024 terms.
     pub index: u32,
     /// The operator pointed at.
     pub operator: u32,
@@ -170,6 +184,10 @@ pub const fn questions(count: u32) -> u32 {
     merkle::depth(count as u64).div_ceil(STEP)
 }
 
+/// Turns that a long operator takes beyond the one that totals it: four splits, to one of 2^14 leaves, and a proof. They come on top of
+/// [`Rules::max_turns`].
+pub const PART_TURNS: u16 = 5;
+
 /// Turns of a whole walk through a model's trace and one layer, its root and one element; no more than [`Rules::max_turns`].
 pub const fn turns_of_model(trace_values: u32, operators: u32) -> u32 {
     questions(trace_values) + questions(operators) + 2
@@ -182,7 +200,7 @@ pub struct Rules {
     pub clock: u32,
     /// The least a side has after the other's move.
     pub extension: u32,
-    /// The most turns the worker can be given.
+    /// The most turns the worker can be given up to the element; a long operator has [`PART_TURNS`] more.
     pub max_turns: u16,
 }
 
@@ -215,6 +233,8 @@ pub struct OperatorFacts {
     pub elements: u64,
     /// Whether it reads or writes an inner value.
     pub touches_inner: bool,
+    /// Leaves of the tree over its terms if it is long, else 0.
+    pub leaves: u32,
 }
 
 impl From<&Descriptor> for OperatorFacts {
@@ -224,6 +244,11 @@ impl From<&Descriptor> for OperatorFacts {
             layer_inner_count: descriptor.layer_inner_count,
             elements: descriptor.elements(),
             touches_inner: descriptor.touches_inner(),
+            leaves: if parts::is_long(descriptor) {
+                parts::leaves(descriptor)
+            } else {
+                0
+            },
         }
     }
 }
@@ -235,7 +260,7 @@ pub struct State {
     pub id: B256,
     /// Where it stands.
     pub position: Position,
-    /// Leaves of the tree that it walks.
+    /// Leaves of the tree that it walks, or of a long operator's terms.
     pub count: u32,
     /// Turns that the worker has been given.
     pub turns: u16,

@@ -1,8 +1,11 @@
 //! What can be done in a dispute, what follows, and why it may be refused.
 
+use alloy_primitives::U256;
+
 use super::{OperatorFacts, Phase};
 use crate::digest::B256;
 use crate::judge::Verdict;
+use crate::parts::Header;
 
 /// What a move does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,54 @@ pub enum Event {
         /// What the judge says of it.
         verdict: Verdict,
     },
+    /// Gives the sums of a long operator's terms, as those of the parts of all.
+    Total {
+        /// The operator that the witness opens.
+        operator: u32,
+        /// The element that it opens.
+        element: u64,
+        /// What the judge says of the totals.
+        verdict: Verdict,
+        /// The header that it gives.
+        header: Header,
+        /// Sums of the parts, one after the other.
+        parts: Vec<U256>,
+        /// Whether the claim's node key signed header and parts.
+        signed: bool,
+    },
+    /// Names the part whose sums are not what its terms add up to.
+    Part {
+        /// Its place among the parts.
+        child: u32,
+        /// As the node has it.
+        header: Header,
+        /// As the node has them.
+        parts: Vec<U256>,
+    },
+    /// Gives the sums of its parts.
+    Split {
+        /// As the node has it.
+        header: Header,
+        /// As the node has them.
+        sums: Vec<U256>,
+        /// Sums of the parts, one after the other.
+        parts: Vec<U256>,
+        /// Whether the claim's node key signed header and parts.
+        signed: bool,
+    },
+    /// Opens the terms of a leaf.
+    Prove {
+        /// As the node has it.
+        header: Header,
+        /// As the node has them.
+        sums: Vec<U256>,
+        /// The operator that the witness opens.
+        operator: u32,
+        /// The element that it opens.
+        element: u64,
+        /// What the judge says of the sums.
+        verdict: Verdict,
+    },
     /// Proves an element wrong.
     Convict(Verdict),
     /// Gives up.
@@ -74,9 +125,11 @@ impl Event {
             | Event::Skip { .. }
             | Event::Layer(_)
             | Event::Point { .. }
+            | Event::Part { .. }
             | Event::Convict(_)
             | Event::Concede => true,
             Event::Reveal { .. } | Event::AnswerLayer { .. } | Event::Defend { .. } | Event::Timeout => false,
+            Event::Total { .. } | Event::Split { .. } | Event::Prove { .. } => false,
         }
     }
 }
@@ -167,6 +220,9 @@ pub enum Refused {
         /// What was named.
         actual: u64,
     },
+    /// The parts do not add up to the sums.
+    #[error("parts do not add up to the sums of their node")]
+    WrongSums,
     /// The siblings do not lead from the leaf to the present node.
     #[error("proof does not lead to the present node")]
     BadProof,
@@ -182,8 +238,8 @@ pub enum Refused {
     /// The layer's root stands.
     #[error("root of layer {0} stands")]
     LayerStands(u32),
-    /// The root is not signed by the claim's node key.
-    #[error("root is not signed by the claim's node key")]
+    /// What the worker chooses is not signed by the claim's node key.
+    #[error("answer is not signed by the claim's node key")]
     BadSignature,
     /// The element is inside its envelope.
     #[error("element is inside its envelope")]

@@ -24,9 +24,11 @@ mod truth;
 use alloy_primitives::U512;
 
 pub use bounded::bounded;
-pub use normalize::{LayerNormRow, MAX_NORMALIZE_ROW, batch_norm, layer_norm, moment_roundings};
+pub(crate) use normalize::Moments;
+pub use normalize::{LayerNormRow, batch_norm, layer_norm, moment_roundings};
 pub use powers::power;
-pub use softmax::{MAX_SOFTMAX_ROW, SoftmaxRow, softmax};
+pub(crate) use softmax::SoftmaxSums;
+pub use softmax::{SoftmaxRow, softmax};
 
 use crate::profile::Numerics;
 

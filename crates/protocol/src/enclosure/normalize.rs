@@ -13,12 +13,13 @@ use alloy_primitives::{I256, U256, U512, uint};
 use super::fixed::{self, OVERFLOW, Real};
 use super::{Numerics, share};
 use crate::check::Check;
+use crate::descriptor::Code;
+use crate::parts::{most_terms, one_shot_terms, pack, unpack};
 
-/// The longest row that is judged; a longer one convicts nobody (compile refuses it, no witness holds it).
-pub const MAX_NORMALIZE_ROW: usize = 2048;
-
-/// Bits that the largest term of a row is shifted by: the window of the row's integers.
+/// Bits that the largest term of a row is shifted by: the window of the row's integers. A row by parts, of more than 2,048 terms and up
+/// to 2^24, has a smaller one, so that 8nQ and KQ stay below 2^256.
 const WINDOW: i32 = 73;
+const LONG_WINDOW: i32 = 54;
 /// |x| below 2^63, or x² may overflow.
 const SQUARES: i32 = 63;
 /// Relative roundings of the quotient: a half for + ε, four for a reciprocal root within two last places (or two for root and
@@ -64,8 +65,10 @@ impl Root {
 #[derive(Clone, Debug)]
 pub struct LayerNormRow {
     numerics: Numerics,
-    /// D = n·(x − μ), in units of 2^unit.
-    deviations: Vec<I256>,
+    /// The terms' bits, how many they are, and ΣX in units of 2^unit.
+    row: Vec<u32>,
+    n: u64,
+    sum: I256,
     unit: i32,
     /// H, in the same units.
     reach: U256,
@@ -97,7 +100,9 @@ impl LayerNormRow {
         };
         let mut prepared = Self {
             numerics: Numerics::of(profile),
-            deviations: Vec::new(),
+            row: Vec::new(),
+            n: row.len() as u64,
+            sum: I256::ZERO,
             unit: 0,
             reach: U256::ZERO,
             root,
@@ -105,7 +110,7 @@ impl LayerNormRow {
             overflow: false,
             state: State::Judged,
         };
-        if row.is_empty() || row.len() > MAX_NORMALIZE_ROW || eps >= fixed::INFINITY {
+        if row.is_empty() || prepared.n > most_terms(profile) || eps >= fixed::INFINITY {
             prepared.state = State::Unjudged;
             return prepared;
         }
@@ -115,34 +120,53 @@ impl LayerNormRow {
             prepared.state = State::Undefined;
             return prepared;
         }
-        let largest = fixed::decode(largest);
-        prepared.top = largest.exponent + 24;
-        prepared.unit = largest.exponent - WINDOW;
-        let (mut sum, mut absolute) = (I256::ZERO, U256::ZERO);
-        for &x in row {
-            let real = fixed::decode(x);
-            let value = fixed::floor(U256::from(real.mantissa), real.exponent - prepared.unit);
-            let value = I256::from_raw(value);
-            let value = if real.negative { -value } else { value };
-            sum += value;
-            absolute += value.unsigned_abs();
-            prepared.deviations.push(value);
-        }
-        let n = U256::from(row.len());
-        let mut q = U256::ZERO;
-        for value in &mut prepared.deviations {
-            *value = *value * I256::from_raw(n) - sum;
-            let size = value.unsigned_abs();
-            q += size * size;
-        }
-        prepared.spread(n, q, absolute, eps);
+        prepared.row = row.to_vec();
+        let exponent = fixed::decode(largest).exponent;
+        let window = window(prepared.n);
+        let mut sums = Moments::default();
+        row.iter().for_each(|&x| sums.add(exponent, window, x));
+        prepared.take(exponent, &sums, eps);
         prepared
+    }
+
+    /// The row of a place whose term is `own`, from the sums over all `n` terms relative to `exponent`. `None` where no row has
+    /// these sums beside this term.
+    pub(crate) fn of_sums(profile: u64, n: u64, exponent: u32, sums: &Moments, own: u32, eps: u32) -> Option<Self> {
+        let mut prepared = Self::new(profile, &[], eps);
+        (prepared.n, prepared.state) = (n, State::Undefined);
+        if sums.infinite != 0 {
+            return Some(prepared);
+        }
+        let of_own = (own >> 23 & 0xff).max(1);
+        if sums.above != 0 || sums.equal == 0 || of_own > exponent {
+            return None;
+        }
+        let squares = U256::from(n) * sums.squares;
+        let sum = sums.sum.unsigned_abs();
+        if sum > sums.absolute || sum * sum > squares {
+            return None;
+        }
+        prepared.state = State::Judged;
+        prepared.row.push(own);
+        // At most 254.
+        prepared.take(exponent as i32 - 150, sums, eps);
+        Some(prepared)
+    }
+
+    fn take(&mut self, exponent: i32, sums: &Moments, eps: u32) {
+        let n = U256::from(self.n);
+        self.top = exponent + 24;
+        self.unit = exponent - window(self.n);
+        self.sum = sums.sum;
+        // Σ(nX − ΣX)² = n·(n·ΣX² − (ΣX)²).
+        let size = sums.sum.unsigned_abs();
+        self.spread(n, n * (n * sums.squares - size * size), sums.absolute, eps);
     }
 
     /// H, the root's interval and the overflow clause, from Q and Σ|X|.
     fn spread(&mut self, n: U256, q: U256, absolute: U256, eps: u32) {
         let wide = self.numerics.wide;
-        let k = U256::from(moment_roundings(self.deviations.len()));
+        let k = U256::from(moment_roundings(self.n as usize));
         let unit_inverse = U256::from(self.numerics.unit());
         let kept = unit_inverse - k;
         // X/(1 − Ku), rounded up, without a product by 1/u that a word may not hold.
@@ -202,7 +226,7 @@ impl LayerNormRow {
         if self.state == State::Undefined || !fixed::is_finite(scale) || !fixed::is_finite(bias) {
             return Check::exact(!fixed::is_finite(y));
         }
-        let Some(&deviation) = self.deviations.get(place) else {
+        let Some(&own) = self.row.get(place) else {
             return Check::INSIDE;
         };
         let g = fixed::decode(scale);
@@ -213,7 +237,9 @@ impl LayerNormRow {
         if fixed::is_nan(y) {
             return Check::exact(self.overflow);
         }
-        let n = U256::from(self.deviations.len());
+        let n = U256::from(self.n);
+        // D = n·(x − μ).
+        let deviation = windowed(own, self.unit) * I256::from_raw(n) - self.sum;
         let deviation = if g.negative { -deviation } else { deviation };
         let reach = I256::from_raw(self.reach);
         // Underflow: 2^-150·(1 + 2|g| + |x − μ̂|), |g| and the others below 2^largest.
@@ -250,6 +276,97 @@ impl LayerNormRow {
         } else {
             check
         }
+    }
+}
+
+/// Bits of the window of a row of n terms.
+fn window(n: u64) -> i32 {
+    if n <= one_shot_terms(Code::LayerNorm) {
+        WINDOW
+    } else {
+        LONG_WINDOW
+    }
+}
+
+/// A term's X: in units of 2^unit, truncated toward zero.
+fn windowed(x: u32, unit: i32) -> I256 {
+    let real = fixed::decode(x);
+    let value = I256::from_raw(fixed::floor(U256::from(real.mantissa), real.exponent - unit));
+    if real.negative { -value } else { value }
+}
+
+/// What is kept of terms by parts, relative to the largest term's exponent that is claimed: everything adds up over terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moments {
+    /// ΣX, ΣX², Σ|X|.
+    sum: I256,
+    squares: U256,
+    absolute: U256,
+    /// Terms of a greater exponent, and of the same.
+    above: u64,
+    equal: u64,
+    /// Terms that are not finite.
+    infinite: u64,
+}
+
+impl Moments {
+    /// How many words they are.
+    pub(crate) const WORDS: usize = 4;
+
+    /// What a worker claims as a row's exponent: the greatest exponent field of its finite terms, at least 1.
+    pub(crate) fn exponent(row: impl Iterator<Item = u32>) -> u32 {
+        row.map(|x| x >> 23 & 0xff).filter(|e| *e < 255).fold(1, u32::max)
+    }
+
+    /// Sums of `row`'s terms, a part of `n` terms; `exponent` is a field, 1 to 254.
+    pub(crate) fn new(n: u64, exponent: u32, row: impl Iterator<Item = u32>) -> Self {
+        let window = window(n);
+        let mut sums = Self::default();
+        for x in row {
+            let e = (x >> 23 & 0xff).max(1);
+            if e == 255 {
+                sums.infinite += 1;
+            } else if e > exponent {
+                sums.above += 1;
+            } else {
+                sums.equal += u64::from(e == exponent);
+                sums.add(exponent as i32 - 150, window, x);
+            }
+        }
+        sums
+    }
+
+    fn add(&mut self, exponent: i32, window: i32, x: u32) {
+        let value = windowed(x, exponent - window);
+        let size = value.unsigned_abs();
+        self.sum += value;
+        self.squares += size * size;
+        self.absolute += size;
+    }
+
+    /// The three sums, and the counts of terms above, equal and not finite.
+    pub(crate) fn words(&self) -> Vec<U256> {
+        let counts = pack(&[self.above, self.equal, self.infinite]);
+        vec![self.sum.into_raw(), self.squares, self.absolute, counts]
+    }
+
+    /// The sums that `words` are; `None` where no `terms` terms have such sums.
+    pub(crate) fn from_words(terms: u64, words: &[U256]) -> Option<Self> {
+        let [sum, squares, absolute, counts] = *words else {
+            return None;
+        };
+        let [above, equal, infinite] = unpack(counts)?;
+        let n = U256::from(terms);
+        let most = U256::ONE << (24 + window(terms)) as usize;
+        let fits = [above, equal, infinite].iter().all(|count| *count <= terms);
+        (fits && absolute <= n * most && squares <= n * most * most).then_some(Self {
+            sum: I256::from_raw(sum),
+            squares,
+            absolute,
+            above,
+            equal,
+            infinite,
+        })
     }
 }
 

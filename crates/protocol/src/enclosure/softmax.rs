@@ -12,9 +12,10 @@ use super::elementary::{self, EXP_ERROR};
 use super::fixed::{self, ONE};
 use super::{Numerics, share};
 use crate::check::Check;
+use crate::parts::{most_terms, pack, unpack};
 
-/// The longest row that is judged; a longer one convicts nobody (compile refuses it, no witness holds it).
-pub const MAX_SOFTMAX_ROW: usize = 1 << 13;
+/// Rows up to this length keep every term for the checks to come; of longer ones each check makes its own term anew.
+const KEPT: usize = 1 << 13;
 
 /// Terms this far below the maximum, 104 in Q96, are negligible: e^-104 < 2^-150.
 const NEGLIGIBLE: U256 = uint!(8239728901483491109728570834944_U256);
@@ -88,6 +89,9 @@ impl Term {
 pub struct SoftmaxRow {
     numerics: Numerics,
     terms: Vec<Term>,
+    /// The bits of a row whose terms are not kept, with its maximum.
+    row: Vec<u32>,
+    maximum: I256,
     /// Sums of the terms' lower and upper ends, Q96.
     down: U256,
     up: U256,
@@ -104,11 +108,13 @@ impl SoftmaxRow {
         let mut prepared = Self {
             numerics: Numerics::of(profile),
             terms: Vec::new(),
+            row: Vec::new(),
+            maximum: MINUS_INFINITY,
             down: U256::ZERO,
             up: U256::ZERO,
             roundings: 1,
             undefined: false,
-            too_long: row.len() > MAX_SOFTMAX_ROW,
+            too_long: row.len() as u64 > most_terms(profile),
         };
         if prepared.too_long {
             return prepared;
@@ -119,14 +125,64 @@ impl SoftmaxRow {
         if prepared.undefined {
             return prepared;
         }
+        prepared.maximum = maximum;
+        let kept = values.len() <= KEPT;
+        if !kept {
+            prepared.row = row.to_vec();
+        }
         for value in values {
             let term = Term::new(&prepared.numerics, (maximum - value).into_raw());
             prepared.down += term.down();
             prepared.up += term.up();
             prepared.roundings += u64::from(term.counted);
-            prepared.terms.push(term);
+            if kept {
+                prepared.terms.push(term);
+            }
         }
         prepared
+    }
+
+    /// The row of a place whose term is `own`, from the sums over all terms. `None` where no row has these sums beside this term.
+    pub(crate) fn of_sums(profile: u64, maximum: u32, sums: &SoftmaxSums, own: u32) -> Option<Self> {
+        let numerics = Numerics::of(profile);
+        let mut prepared = Self {
+            numerics,
+            terms: Vec::new(),
+            row: Vec::new(),
+            maximum: signed(maximum),
+            down: sums.down,
+            up: sums.up,
+            roundings: 1 + sums.counted,
+            undefined: sums.undefined != 0,
+            too_long: false,
+        };
+        if prepared.undefined {
+            return Some(prepared);
+        }
+        if sums.above != 0 || sums.equal == 0 {
+            return None;
+        }
+        prepared.undefined = prepared.maximum == MINUS_INFINITY;
+        if prepared.undefined {
+            return Some(prepared);
+        }
+        let own = signed_term(own).filter(|own| *own <= prepared.maximum)?;
+        let term = Term::new(&numerics, (prepared.maximum - own).into_raw());
+        // The maximum's own exponential is above a half.
+        if sums.down < ONE >> 1 || sums.down < term.down() || sums.up < term.up() {
+            return None;
+        }
+        prepared.terms.push(term);
+        Some(prepared)
+    }
+
+    /// The term at `place`; `None` beyond the row.
+    fn term(&self, place: usize) -> Option<Term> {
+        let anew = || {
+            let value = signed(*self.row.get(place)?);
+            Some(Term::new(&self.numerics, (self.maximum - value).into_raw()))
+        };
+        self.terms.get(place).copied().or_else(anew)
     }
 
     /// Holds `y`, the result at `place`. A place beyond the row convicts nobody.
@@ -134,7 +190,7 @@ impl SoftmaxRow {
         if self.undefined {
             return Check::exact(fixed::is_nan(y));
         }
-        let Some(term) = self.terms.get(place) else {
+        let Some(term) = self.term(place) else {
             return Check::INSIDE;
         };
         let zero = y << 1 == 0;
@@ -156,7 +212,7 @@ impl SoftmaxRow {
         let inside = not_above && not_below;
         Check {
             inside,
-            share: self.share(term, y, least, most, kept, inside),
+            share: self.share(&term, y, least, most, kept, inside),
         }
     }
 
@@ -202,6 +258,93 @@ fn signed(x: u32) -> I256 {
     let real = fixed::decode(x);
     let value = I256::from_raw(elementary::magnitude(real));
     if real.negative { -value } else { value }
+}
+
+/// The same; `None` for a NaN and +∞, of which no result is defined.
+fn signed_term(x: u32) -> Option<I256> {
+    (!fixed::is_nan(x) && x != fixed::INFINITY).then(|| signed(x))
+}
+
+/// What is kept of terms by parts, relative to a maximum that is claimed: everything adds up over terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SoftmaxSums {
+    /// Sums of the terms' lower and upper ends, Q96.
+    down: U256,
+    up: U256,
+    /// Terms whose additions count as roundings.
+    counted: u64,
+    /// Terms above the maximum that is claimed, and equal to it.
+    above: u64,
+    equal: u64,
+    /// Terms that are NaN or +∞.
+    undefined: u64,
+}
+
+/// Most bits of a sum of 2^24 ends.
+const SUM_BITS: usize = 128;
+
+impl SoftmaxSums {
+    /// How many words they are.
+    pub(crate) const WORDS: usize = 3;
+
+    /// Whether a row's maximum may be these bits: a number or −∞.
+    pub(crate) fn admits(maximum: u32) -> bool {
+        signed_term(maximum).is_some()
+    }
+
+    /// What a worker claims as the maximum of a row: the greatest of its terms, NaN and +∞ left out; −∞ of nothing.
+    pub(crate) fn maximum(row: impl Iterator<Item = u32>) -> u32 {
+        let least = (MINUS_INFINITY, 1 << 31 | fixed::INFINITY);
+        row.filter_map(|x| Some((signed_term(x)?, x)))
+            .fold(least, |most, x| if x.0 > most.0 { x } else { most })
+            .1
+    }
+
+    /// Sums of `row`'s terms.
+    pub(crate) fn new(profile: u64, maximum: u32, row: impl Iterator<Item = u32>) -> Self {
+        let numerics = Numerics::of(profile);
+        let maximum = signed(maximum);
+        let mut sums = Self::default();
+        for x in row {
+            let Some(value) = signed_term(x) else {
+                sums.undefined += 1;
+                continue;
+            };
+            if value > maximum {
+                sums.above += 1;
+                continue;
+            }
+            sums.equal += u64::from(value == maximum);
+            let term = Term::new(&numerics, (maximum - value).into_raw());
+            sums.down += term.down();
+            sums.up += term.up();
+            sums.counted += u64::from(term.counted);
+        }
+        sums
+    }
+
+    /// The lower ends, the upper ends, and the counts of terms counted, above, equal and undefined.
+    pub(crate) fn words(&self) -> Vec<U256> {
+        let counts = pack(&[self.counted, self.above, self.equal, self.undefined]);
+        vec![self.down, self.up, counts]
+    }
+
+    /// The sums that `words` are; `None` where no `terms` terms have such sums.
+    pub(crate) fn from_words(terms: u64, words: &[U256]) -> Option<Self> {
+        let [down, up, counts] = *words else {
+            return None;
+        };
+        let [counted, above, equal, undefined] = unpack(counts)?;
+        let fits = [counted, above, equal, undefined].iter().all(|count| *count <= terms);
+        (fits && down.bit_len() <= SUM_BITS && up.bit_len() <= SUM_BITS).then_some(Self {
+            down,
+            up,
+            counted,
+            above,
+            equal,
+            undefined,
+        })
+    }
 }
 
 /// Holds `y` against element `place` of the softmax of `row`; all are bits of binary32.

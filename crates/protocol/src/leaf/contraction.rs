@@ -19,9 +19,12 @@
 
 use std::cmp::Ordering;
 
+use alloy_primitives::U256;
+
 use super::rounded::{self, Rounded};
 use crate::check::Check;
 use crate::fp32;
+use crate::parts::{pack, unpack};
 use crate::profile::{Numerics, Profile};
 use crate::wide::Wide;
 
@@ -31,6 +34,11 @@ const UNDERFLOW_SHIFT: u32 = 150;
 const OVERFLOW: (u128, u32) = ((1 << 25) - 1, 403);
 /// The same as [`fp32::parts`] gives a number: `significand · 2^(exponent − 150)`.
 const OVERFLOW_PARTS: (u32, u32) = (253, (1 << 25) - 1);
+
+/// Words that the positive terms' sums are, and the negative ones'.
+const WORD_LANES: usize = 4;
+/// 2^24 products below 2^48, shifted by at most 127.
+const LANE_BITS: usize = 199;
 
 /// Exact sums of the terms of one element.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +50,12 @@ pub struct Sums {
     lanes: [[u128; 16]; 2],
     /// What the factors' rounding asks for, where they may be rounded.
     rounded: Option<Rounded>,
-    /// A term is +∞, −∞.
-    infinite: [bool; 2],
-    /// A term is NaN, so every engine's result is.
-    nan: bool,
-    /// A term that is not in bounds would be NaN if it were multiplied by the zero that stands there.
-    nan_allowed: bool,
+    /// How many terms are +∞, −∞.
+    infinite: [u64; 2],
+    /// How many are NaN; of one every engine's result is.
+    nan: u64,
+    /// How many terms that are not in bounds would be NaN if they were multiplied by the zero that stands there.
+    nan_allowed: u64,
 }
 
 impl Default for Sums {
@@ -57,7 +65,7 @@ impl Default for Sums {
 }
 
 impl Sums {
-    /// No terms yet, under `fast`. At most 2^20 may follow.
+    /// No terms yet, under `fast`. At most 2^24 may follow.
     pub const fn new() -> Self {
         Self::under(Profile::FAST.encode(), 0)
     }
@@ -73,9 +81,9 @@ impl Sums {
                 Some(format) => Some(Rounded::new(format)),
                 None => None,
             },
-            infinite: [false; 2],
-            nan: false,
-            nan_allowed: false,
+            infinite: [0; 2],
+            nan: 0,
+            nan_allowed: 0,
         }
     }
 
@@ -87,8 +95,11 @@ impl Sums {
             rounded.product(a, b);
         }
         if !fp32::is_finite(a) || !fp32::is_finite(b) {
-            self.nan |= fp32::is_nan(a) || fp32::is_nan(b) || fp32::is_zero(a) || fp32::is_zero(b);
-            self.infinite[negative] = true;
+            if fp32::is_nan(a) || fp32::is_nan(b) || fp32::is_zero(a) || fp32::is_zero(b) {
+                self.nan += 1;
+            } else {
+                self.infinite[negative] += 1;
+            }
             return;
         }
         let (ea, ma) = fp32::parts(a);
@@ -103,8 +114,11 @@ impl Sums {
     pub fn value(&mut self, x: u32) {
         let negative = (x >> 31) as usize;
         if !fp32::is_finite(x) {
-            self.nan |= fp32::is_nan(x);
-            self.infinite[negative] = true;
+            if fp32::is_nan(x) {
+                self.nan += 1;
+            } else {
+                self.infinite[negative] += 1;
+            }
             return;
         }
         let (exponent, significand) = fp32::parts(x);
@@ -116,7 +130,7 @@ impl Sums {
     /// finite.
     #[inline]
     pub fn unpaired(&mut self, x: u32) {
-        self.nan_allowed |= !fp32::is_finite(x);
+        self.nan_allowed += u64::from(!fp32::is_finite(x));
         if let Some(rounded) = &mut self.rounded {
             rounded.unpaired(x);
         }
@@ -157,6 +171,57 @@ impl Sums {
         self.check(&self.rule(additions + 2, additions, divisor, divisor), y)
     }
 
+    /// How many words the sums of a part are, of products or of numbers, under a profile that is known: see [`Sums::words`].
+    pub(crate) const fn word_count(profile: u64, products: bool) -> usize {
+        let lanes = 2 * WORD_LANES + 1;
+        if products && Numerics::of(profile).format.is_some() {
+            2 * lanes
+        } else {
+            lanes
+        }
+    }
+
+    /// The sums as words that add up from part to part: four of the positive terms, spaced 128 bits, four of the negative, then the
+    /// counts of terms in bounds (`counted`), NaN, +∞, −∞ and unpaired, 32 bits each from the lowest. Of products whose factors may be
+    /// rounded, what that asks for follows.
+    pub(crate) fn words(&self, counted: u64, products: bool) -> Vec<U256> {
+        let mut words: Vec<U256> = self.lanes.iter().flat_map(words_of).collect();
+        let [plus, minus] = self.infinite;
+        words.push(pack(&[counted, self.nan, plus, minus, self.nan_allowed]));
+        if let Some(rounded) = self.rounded.as_ref().filter(|_| products) {
+            words.extend(rounded.words());
+        }
+        words
+    }
+
+    /// The sums that `words` are, with the count of terms in bounds; `None` where no `terms` terms have such sums.
+    pub(crate) fn from_words(profile: u64, terms: u64, words: &[U256], products: bool) -> Option<(Self, u64)> {
+        if words.len() != Self::word_count(profile, products) {
+            return None;
+        }
+        let (lanes, rest) = words.split_at_checked(2 * WORD_LANES)?;
+        let (counts, rest) = rest.split_first()?;
+        if lanes.iter().any(|lane| lane.bit_len() > LANE_BITS) {
+            return None;
+        }
+        let [counted, nan, plus, minus, nan_allowed] = unpack(*counts)?;
+        if [counted, nan, plus, minus, nan_allowed]
+            .iter()
+            .any(|count| *count > terms)
+        {
+            return None;
+        }
+        let mut sums = Self::under(profile, terms);
+        for (lanes, words) in sums.lanes.iter_mut().zip(lanes.chunks_exact(WORD_LANES)) {
+            lanes_of(lanes, words);
+        }
+        if let Some(rounded) = sums.rounded.as_mut().filter(|_| products) {
+            rounded.take(terms, rest)?;
+        }
+        (sums.infinite, sums.nan, sums.nan_allowed) = ([plus, minus], nan, nan_allowed);
+        Some((sums, counted))
+    }
+
     /// The most additions that one of `terms` numbers in bounds passes.
     fn additions(&self, terms: u64) -> u64 {
         self.numerics.way(terms, self.terms).saturating_sub(1)
@@ -175,8 +240,9 @@ impl Sums {
     }
 
     fn check(&self, rule: &Rule, y: u32) -> Check {
-        let [plus, minus] = self.infinite;
-        if self.nan || (plus && minus) {
+        let [plus, minus] = self.infinite.map(|terms| terms != 0);
+        let nan_allowed = self.nan_allowed != 0;
+        if self.nan != 0 || (plus && minus) {
             return Check::exact(fp32::is_nan(y));
         }
         let positive = Wide::from_lanes(&self.lanes[0]);
@@ -192,26 +258,54 @@ impl Sums {
         if rule.wide {
             // Nothing overflows before the last rounding: a NaN is an operand's, and infinite terms have the last word.
             return match (fp32::is_nan(y), y == fp32::INFINITY) {
-                (true, _) => Check::exact(self.nan_allowed),
+                (true, _) => Check::exact(nan_allowed),
                 (_, up) if infinite => Check::exact(if up { plus } else { minus }),
                 _ => rule.check_finite(&positive, &negative, y),
             };
         }
-        let [over, under] = self.rounded.as_ref().map_or([false; 2], |rounded| rounded.infinite);
+        let [over, under] = self
+            .rounded
+            .as_ref()
+            .map_or([0; 2], |rounded| rounded.infinite)
+            .map(|terms| terms != 0);
         let (plus, minus) = (plus || over, minus || under);
         let plus = plus || rule.overflows(&positive);
         let minus = minus || rule.overflows(&negative);
         if fp32::is_nan(y) {
-            let rounded = self.rounded.as_ref().is_some_and(|rounded| rounded.nan);
-            return Check::exact((plus && minus) || self.nan_allowed || rounded);
+            let rounded = self.rounded.as_ref().is_some_and(|rounded| rounded.nan != 0);
+            return Check::exact((plus && minus) || nan_allowed || rounded);
         }
         // Once there is an infinite term, the other sign can only come in as NaN.
         Check::exact(match (y == fp32::INFINITY, infinite) {
             (true, false) => plus,
             (false, false) => minus,
-            (true, true) => self.infinite[0],
-            (false, true) => self.infinite[1],
+            (true, true) => self.infinite[0] != 0,
+            (false, true) => self.infinite[1] != 0,
         })
+    }
+}
+
+/// Lanes spaced 32 bits as words spaced 128.
+pub(super) fn words_of(lanes: &[u128; 16]) -> impl Iterator<Item = U256> {
+    lanes.chunks_exact(WORD_LANES).map(|lanes| {
+        (lanes.iter().rev()).fold(U256::ZERO, |word, lane| {
+            (word << 32usize).wrapping_add(U256::from(*lane))
+        })
+    })
+}
+
+/// Lanes that make these words, each below 2^208: the highest of four takes all that the others leave.
+pub(super) fn lanes_of(lanes: &mut [u128; 16], words: &[U256]) {
+    for (lanes, word) in lanes.chunks_exact_mut(WORD_LANES).zip(words) {
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            let rest: U256 = *word >> (32 * place);
+            let [low, high, ..] = rest.into_limbs();
+            *lane = if place + 1 == WORD_LANES {
+                u128::from(low) | u128::from(high) << 64
+            } else {
+                u128::from(low as u32)
+            };
+        }
     }
 }
 

@@ -98,6 +98,116 @@ impl ArgMaximum {
     }
 }
 
+/// How terms lie to a claimed maximum; counts add up over parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MaximumCounts {
+    y: u32,
+    above: u64,
+    equal: u64,
+    nan: u64,
+    /// Terms that are neither NaN nor −∞.
+    some: u64,
+}
+
+impl MaximumCounts {
+    pub(crate) const fn new(y: u32) -> Self {
+        Self {
+            y,
+            above: 0,
+            equal: 0,
+            nan: 0,
+            some: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn value(&mut self, x: u32) {
+        if fp32::is_nan(x) {
+            self.nan += 1;
+            return;
+        }
+        self.some += u64::from(x != LEAST);
+        match fp32::compare(x, self.y) {
+            Some(Ordering::Greater) => self.above += 1,
+            Some(Ordering::Equal) => self.equal += 1,
+            Some(Ordering::Less) | None => {}
+        }
+    }
+
+    /// Above, equal, NaN, and neither NaN nor −∞.
+    pub(crate) const fn counts(&self) -> [u64; 4] {
+        [self.above, self.equal, self.nan, self.some]
+    }
+
+    /// The rule of [`Maximum::check`] on the counts of all terms: where there is more than −∞, `y` is above the greatest iff nothing is
+    /// above or equal to it, and is the greatest iff something is equal and nothing above.
+    pub(crate) fn check([above, equal, nan, some]: [u64; 4], y: u32) -> Check {
+        let nothing = some == 0;
+        Check::exact(if fp32::is_nan(y) {
+            nan != 0
+        } else if nan != 0 {
+            if nothing {
+                fp32::compare(y, LEAST_FINITE) != Some(Ordering::Greater)
+            } else {
+                above != 0 || equal != 0
+            }
+        } else if nothing {
+            y == LEAST || y == LEAST_FINITE
+        } else {
+            above == 0 && equal != 0
+        })
+    }
+}
+
+/// How terms lie to the term at a claimed position of the maximum; counts add up over parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArgCounts {
+    dtype: Dtype,
+    claimed: i64,
+    own: u64,
+    before: u64,
+    after: u64,
+}
+
+impl ArgCounts {
+    /// For terms of `dtype` beside `own`, the one at the claimed position.
+    pub(crate) const fn new(dtype: Dtype, claimed: i64, own: u64) -> Self {
+        Self {
+            dtype,
+            claimed,
+            own,
+            before: 0,
+            after: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn value(&mut self, position: u64, x: u64) {
+        let order = match self.dtype {
+            Dtype::F32 => fp32::compare(x as u32, self.own as u32),
+            Dtype::I32 => Some((x as i32).cmp(&(self.own as i32))),
+            Dtype::I64 | Dtype::U8 | Dtype::Bool => Some((x as i64).cmp(&(self.own as i64))),
+        };
+        let position = position as i64;
+        if position < self.claimed && matches!(order, Some(Ordering::Greater | Ordering::Equal)) {
+            self.before += 1;
+        } else if position > self.claimed && order == Some(Ordering::Greater) {
+            self.after += 1;
+        }
+    }
+
+    /// Terms before the claimed position that are not less, and terms after it that are greater.
+    pub(crate) const fn counts(&self) -> [u64; 2] {
+        [self.before, self.after]
+    }
+
+    /// The rule of [`ArgMaximum::check`] on the counts of all terms; `own` is the term at the claimed position, if there is one.
+    pub(crate) fn check([before, after]: [u64; 2], dtype: Dtype, own: Option<u64>) -> Check {
+        let nan = |own: u64| dtype == Dtype::F32 && fp32::is_nan(own as u32);
+        Check::exact(own.is_some_and(|own| nan(own) || (before == 0 && after == 0)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,11 @@
 //!
 //! A factor that the format rounds to infinity makes infinities possible. `docs/envelopes.md#tf32-bf16-fp16` derives it.
 
+use alloy_primitives::U256;
+
+use super::contraction::{lanes_of, words_of};
 use crate::fp32;
+use crate::parts::{pack, unpack};
 use crate::profile::Format;
 use crate::wide::Wide;
 
@@ -22,6 +26,9 @@ pub(super) const PRECISION: u32 = 23;
 const GROUP: u64 = 4;
 /// Roundings to the floor, for each product and addend: of the term, of the result that it meets, of both sums.
 const FLOORS: u64 = 4;
+
+/// Most bits of a lane's word: 2^20 products below 2^48, weighed by at most 2^10 + 1 and shifted by at most 127.
+const LANE_BITS: usize = 206;
 
 /// The sums that only the factors' rounding asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +43,10 @@ pub(super) struct Rounded {
     floor: u32,
     /// R and L in lanes, as those of [`super::contraction::Sums`].
     lanes: [[u128; 16]; 2],
-    /// A term may be +∞, −∞ because a factor is rounded to infinity.
-    pub(super) infinite: [bool; 2],
-    /// A term, or padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
-    pub(super) nan: bool,
+    /// How many terms may be +∞, −∞ because a factor is rounded to infinity.
+    pub(super) infinite: [u64; 2],
+    /// How many terms, or factors beside padding, may be NaN for the same reason, or because the factor of an infinity is flushed to 0.
+    pub(super) nan: u64,
 }
 
 impl Rounded {
@@ -56,8 +63,8 @@ impl Rounded {
             overflow,
             floor,
             lanes: [[0; 16]; 2],
-            infinite: [false; 2],
-            nan: false,
+            infinite: [0; 2],
+            nan: 0,
         }
     }
 
@@ -66,8 +73,8 @@ impl Rounded {
         let (x, y) = (a & !fp32::SIGN, b & !fp32::SIGN);
         let small = x < self.least || y < self.least;
         if x >= self.overflow || y >= self.overflow {
-            self.infinite[((a ^ b) >> 31) as usize] |= x != 0 && y != 0;
-            self.nan |= small;
+            self.infinite[((a ^ b) >> 31) as usize] += u64::from(x != 0 && y != 0);
+            self.nan += u64::from(small);
             if !fp32::is_finite(x) || !fp32::is_finite(y) {
                 return;
             }
@@ -82,7 +89,7 @@ impl Rounded {
     /// Takes in a factor whose partner is out of bounds, where an engine may put 0.
     pub(super) fn unpaired(&mut self, x: u32) {
         let x = x & !fp32::SIGN;
-        self.nan |= x >= self.overflow;
+        self.nan += u64::from(x >= self.overflow);
         if fp32::is_finite(x) {
             self.align(x, 0);
         }
@@ -98,6 +105,30 @@ impl Rounded {
         let exponent = ex + ey;
         let product = u128::from(u64::from(mx) * u64::from(my)) * u128::from(weight);
         self.lanes[to][(exponent >> 5) as usize & 15] += product << (exponent & 31);
+    }
+
+    /// Its words, in the sums of parts: R's and L's lanes, then the counts of terms that may be +∞, −∞ and NaN.
+    pub(super) fn words(&self) -> Vec<U256> {
+        let mut words: Vec<U256> = self.lanes.iter().flat_map(words_of).collect();
+        let [plus, minus] = self.infinite;
+        words.push(pack(&[plus, minus, self.nan]));
+        words
+    }
+
+    /// Puts in what `words` are; `None` where no `terms` terms have such sums.
+    pub(super) fn take(&mut self, terms: u64, words: &[U256]) -> Option<()> {
+        let (counts, lanes) = words.split_last()?;
+        let [plus, minus, nan] = unpack(*counts)?;
+        // A product may have an overflowing factor, and padding too: of each term both factors.
+        let fits = [plus, minus, nan].iter().all(|count| *count <= 2 * terms);
+        if !fits || lanes.iter().any(|lane| lane.bit_len() > LANE_BITS) {
+            return None;
+        }
+        for (lanes, words) in self.lanes.iter_mut().zip(lanes.chunks_exact(4)) {
+            lanes_of(lanes, words);
+        }
+        (self.infinite, self.nan) = ([plus, minus], nan);
+        Some(())
     }
 
     /// q, and the right side of the rule, of a contraction whose terms' magnitudes add up to `magnitude`.

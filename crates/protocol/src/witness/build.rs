@@ -1,11 +1,12 @@
 //! Making a witness from the values of a run.
 
-use super::{chunk_range, opening_order, operand_span};
+use super::{chunk_range, opening_order, operand_span, own_span};
 use crate::descriptor::{Code, Descriptor, DescriptorError, Dtype, MAX_OPERANDS, Place};
 use crate::digest::B256;
 use crate::index::{Map, Undecodable, unravel};
-use crate::judge::{View, gather_offset, operand_elements};
+use crate::judge::{View, gather_offset, is_term_operand, operand_elements};
 use crate::merkle::MerkleTree;
+use crate::parts;
 use crate::tensor::TensorTree;
 
 /// Where the values are.
@@ -67,6 +68,51 @@ impl<S: Source> WitnessBuilder<'_, S> {
     /// # Errors
     /// A value is missing or of another shape, or operator or element do not exist.
     pub fn witness(&self, operator: u32, descriptor: &Descriptor, element: u64) -> Result<Vec<u8>, WitnessError> {
+        let mut w = self.beginning(operator, descriptor, element)?;
+        self.openings(&mut w, descriptor, element, false)?;
+        Ok(w)
+    }
+
+    /// The witness that goes with the totals of `element` of the long `operator`: of operands that are read at every term it opens the
+    /// element's own term, or nothing.
+    ///
+    /// # Errors
+    /// As [`WitnessBuilder::witness`].
+    pub fn head(&self, operator: u32, descriptor: &Descriptor, element: u64) -> Result<Vec<u8>, WitnessError> {
+        let mut w = self.beginning(operator, descriptor, element)?;
+        self.openings(&mut w, descriptor, element, true)?;
+        Ok(w)
+    }
+
+    /// The witness that opens the terms of leaf `leaf` of `element` of the long `operator`.
+    ///
+    /// # Errors
+    /// As [`WitnessBuilder::witness`].
+    pub fn part(
+        &self,
+        operator: u32,
+        descriptor: &Descriptor,
+        element: u64,
+        leaf: u32,
+    ) -> Result<Vec<u8>, WitnessError> {
+        let d = descriptor;
+        let mut w = self.beginning(operator, d, element)?;
+        let index = unravel(&d.output_axes, element);
+        let terms = parts::terms(d, 0, leaf);
+        for o in d.operands.iter().take(d.code.term_operands()) {
+            let map = Map::new(o, d.output_axes.len(), operand_elements(o), &index);
+            let span = map
+                .span_in(&d.reduction_axes, &terms)
+                .map_err(|_| WitnessError::Undecodable(element))?;
+            if let Some(span) = span {
+                self.opening(&mut w, d, o.place, o.dtype, &o.dims, span)?;
+            }
+        }
+        Ok(w)
+    }
+
+    /// What every witness begins with.
+    fn beginning(&self, operator: u32, descriptor: &Descriptor, element: u64) -> Result<Vec<u8>, WitnessError> {
         let bytes = descriptor.encode()?;
         let proof = self
             .plan
@@ -87,11 +133,10 @@ impl<S: Source> WitnessBuilder<'_, S> {
             w.push(list.len() as u8);
             list.iter().for_each(|commitment| w.extend(commitment.0));
         }
-        self.openings(&mut w, descriptor, element)?;
         Ok(w)
     }
 
-    fn openings(&self, w: &mut Vec<u8>, d: &Descriptor, element: u64) -> Result<(), WitnessError> {
+    fn openings(&self, w: &mut Vec<u8>, d: &Descriptor, element: u64, by_totals: bool) -> Result<(), WitnessError> {
         let undecodable = |_: Undecodable| WitnessError::Undecodable(element);
         let index = unravel(&d.output_axes, element);
         let outputs = d.output_axes.len();
@@ -103,7 +148,12 @@ impl<S: Source> WitnessBuilder<'_, S> {
                 &index,
             )
         };
-        self.opening(w, d, d.place, d.dtype, &d.dims, (element, element))?;
+        let output = self.opening(w, d, d.place, d.dtype, &d.dims, (element, element))?;
+        let y = View {
+            bytes: output.bytes(),
+            first: 0,
+        }
+        .element(d.dtype, element);
         let mut views = [View::default(); MAX_OPERANDS];
         for operand in opening_order(d) {
             let o = &d.operands[operand];
@@ -112,6 +162,8 @@ impl<S: Source> WitnessBuilder<'_, S> {
                 let k = views[1].element(d.operands[1].dtype, at);
                 let offset = map(0).offset_plus(gather_offset(d, k)).map_err(undecodable)?;
                 Some((offset, offset))
+            } else if by_totals && is_term_operand(d, operand) {
+                own_span(d, element, y).map_err(undecodable)?
             } else {
                 operand_span(d, operand, &map(operand)).map_err(undecodable)?
             };

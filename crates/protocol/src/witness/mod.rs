@@ -1,20 +1,26 @@
 //! Witnesses: the openings that decide one element, and the judge that reads them (PROTOCOL.md section 6).
 //!
-//! [`judge`] is total: any bytes give an [`Outcome`]. `contracts/src/Judge.sol` is the same function. [`WitnessBuilder`] makes the
-//! bytes for whoever holds the values.
+//! [`judge`] is total: any bytes give an [`Outcome`]. `contracts/src/Judge.sol` is the same function. Long operators have two judges
+//! instead, [`judge_totals`] and [`judge_part`], which are `contracts/src/PartJudge.sol`. [`WitnessBuilder`] makes the bytes for whoever
+//! holds the values.
+//!
+//! Longer than the house size: the reasons and the three judges share the opening.
 
 mod build;
 mod read;
 
 pub use build::{Source, WitnessBuilder, WitnessError};
 
+use alloy_primitives::U256;
+
 use crate::check::Check;
 use crate::descriptor::{self, Code, Descriptor, MAX_OPERANDS, Place};
 use crate::digest::B256;
 use crate::index::{Map, Undecodable, unravel};
-use crate::judge::{Bench, View, gather_offset, is_term_operand, operand_elements};
+use crate::judge::{Bench, Element, View, gather_offset, is_term_operand, operand_elements};
 use crate::merkle;
 use crate::model::Profile;
+use crate::parts::{self, Header};
 use crate::tensor::{self, CHUNK};
 use read::Reader;
 
@@ -87,6 +93,12 @@ pub enum Reason {
     /// The profile is not known.
     #[error("the profile is not known")]
     Profile = 12,
+    /// The operator is judged by parts, or it is not.
+    #[error("the operator is long and judged by parts, or short and judged at once")]
+    Long = 13,
+    /// No terms have these totals beside the element.
+    #[error("no terms have these totals, or this header, beside the element")]
+    Totals = 14,
 }
 
 /// A verdict on a witness.
@@ -131,9 +143,66 @@ pub struct Outcome {
 
 /// Judges the element that `witness` opens.
 ///
-/// The order of what is looked at is the contract's: profile, operator, plan proof, descriptor, element, lists, then the openings
+/// The order of what is looked at is the contract's: profile, operator, plan proof, descriptor, terms, element, lists, then the openings
 /// one after the other, then the end of the bytes, then the envelope.
 pub fn judge(context: &Context, witness: &[u8]) -> Outcome {
+    outcome(|outcome| {
+        let (head, r) = open_head(context, witness, Way::AtOnce, outcome)?;
+        let opened = open_element(context, &head, r, outcome.element, false)?;
+        let y = opened.y;
+        Ok(Bench::new(&head.d, context.profile).check(&opened.views[..head.d.operands.len()], outcome.element, y)?)
+    })
+}
+
+/// Judges an element of a long operator by the sums over all its terms, `free` being the worker's choice; gives the header that these
+/// and the sums of parts are relative to. The witness opens what [`judge`]'s does, of operands that are read at every term only the
+/// element's own term where it has one.
+pub fn judge_totals(context: &Context, witness: &[u8], free: U256, totals: &[U256]) -> (Outcome, Header) {
+    let mut header = Header::default();
+    let outcome = outcome(|outcome| {
+        let (head, r) = open_head(context, witness, Way::Totals, outcome)?;
+        let opened = open_element(context, &head, r, outcome.element, true)?;
+        let e = Element::new(&head.d, &opened.views[..head.d.operands.len()], outcome.element);
+        let own = e.own(opened.y)?;
+        let check = e
+            .check_totals(context.profile, free, opened.y, own, totals)?
+            .ok_or(Reason::Totals)?;
+        header = Header {
+            free,
+            y: U256::from(opened.y),
+            own: U256::from(own.unwrap_or(0)),
+        };
+        Ok(check)
+    });
+    (outcome, header)
+}
+
+/// Judges the sums of one leaf of a long operator's terms: inside if its terms, which the witness opens, have these sums. The witness
+/// begins as every one does, and goes on with the operands that are read at every term, opened over the leaf's terms alone.
+pub fn judge_part(context: &Context, witness: &[u8], leaf: u32, header: &Header, sums: &[U256]) -> Outcome {
+    outcome(|outcome| {
+        let (head, mut r) = open_head(context, witness, Way::Leaf(leaf), outcome)?;
+        let d = &head.d;
+        let terms = parts::terms(d, 0, leaf);
+        let index = unravel(&d.output_axes, outcome.element);
+        let mut opener = head.opener(context, &mut r);
+        let mut views = [View::default(); MAX_OPERANDS];
+        for (operand, view) in views.iter_mut().enumerate().take(d.code.term_operands()) {
+            let o = &d.operands[operand];
+            let map = Map::new(o, d.output_axes.len(), operand_elements(o), &index);
+            if let Some(span) = map.span_in(&d.reduction_axes, &terms)? {
+                *view = opener.open(o.place, o.dtype, &o.dims, span)?;
+            }
+        }
+        r.finish()?;
+        let e = Element::new(d, &views[..d.operands.len()], outcome.element);
+        let frame = e.frame(header).ok_or(Reason::Totals)?;
+        Ok(Check::exact(e.sums(context.profile, &frame, &terms)? == sums))
+    })
+}
+
+/// What stops a judge, or the check that it comes to.
+fn outcome(judge: impl FnOnce(&mut Outcome) -> Result<Check, Stop>) -> Outcome {
     let mut outcome = Outcome {
         verdict: Verdict::Inside,
         operator: 0,
@@ -141,7 +210,7 @@ pub fn judge(context: &Context, witness: &[u8]) -> Outcome {
         element: 0,
         check: None,
     };
-    match open_and_check(context, witness, &mut outcome) {
+    match judge(&mut outcome) {
         Ok(check) => {
             outcome.verdict = if check.inside {
                 Verdict::Inside
@@ -174,7 +243,39 @@ impl From<Undecodable> for Stop {
     }
 }
 
-fn open_and_check(context: &Context, witness: &[u8], outcome: &mut Outcome) -> Result<Check, Stop> {
+/// What a witness is for.
+#[derive(Clone, Copy)]
+enum Way {
+    AtOnce,
+    Totals,
+    Leaf(u32),
+}
+
+/// What a witness begins with.
+struct Head<'a> {
+    d: Descriptor,
+    inputs: &'a [u8],
+    outputs: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    fn opener<'b>(&'b self, context: &'b Context, r: &'b mut Reader<'a>) -> Opener<'a, 'b> {
+        Opener {
+            context,
+            d: &self.d,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            r,
+        }
+    }
+}
+
+fn open_head<'a>(
+    context: &Context,
+    witness: &'a [u8],
+    way: Way,
+    outcome: &mut Outcome,
+) -> Result<(Head<'a>, Reader<'a>), Stop> {
     Profile::decode(context.profile).map_err(|_| Reason::Profile)?;
     let mut r = Reader::new(witness);
     outcome.operator = r.u32()?;
@@ -190,23 +291,42 @@ fn open_and_check(context: &Context, witness: &[u8], outcome: &mut Outcome) -> R
     }
     let d = Descriptor::decode(bytes).map_err(|_| Stop::Undecodable)?;
     outcome.layer = d.layer;
-    if outcome.element >= d.elements() {
+    if d.terms() > parts::most_terms(context.profile) {
+        return Err(Stop::Undecodable);
+    }
+    if parts::is_long(&d) == matches!(way, Way::AtOnce) {
+        return Err(Reason::Long.into());
+    }
+    let beyond = matches!(way, Way::Leaf(leaf) if leaf >= parts::leaves(&d));
+    if outcome.element >= d.elements() || beyond {
         return Err(Reason::ElementIndex.into());
     }
     let inputs = r.list("inputs", context.input_count, &context.inputs, Reason::InputsList)?;
     let outputs = r.list("outputs", context.output_count, &context.outputs, Reason::OutputsList)?;
+    Ok((Head { d, inputs, outputs }, r))
+}
 
-    let mut opener = Opener {
-        context,
-        d: &d,
-        inputs,
-        outputs,
-        r,
-    };
-    let index = unravel(&d.output_axes, outcome.element);
-    let output = opener.open(d.place, d.dtype, &d.dims, (outcome.element, outcome.element))?;
+/// What a witness opens beside its head.
+struct Opened<'a> {
+    y: u64,
+    views: [View<'a>; MAX_OPERANDS],
+}
+
+/// Opens the output, then the operands; `by_totals`: of those that are read at every term the element's own term alone.
+fn open_element<'a>(
+    context: &Context,
+    head: &Head<'a>,
+    mut r: Reader<'a>,
+    element: u64,
+    by_totals: bool,
+) -> Result<Opened<'a>, Stop> {
+    let d = &head.d;
+    let mut opener = head.opener(context, &mut r);
+    let index = unravel(&d.output_axes, element);
+    let output = opener.open(d.place, d.dtype, &d.dims, (element, element))?;
+    let y = output.element(d.dtype, element);
     let mut views = [View::default(); MAX_OPERANDS];
-    for operand in opening_order(&d) {
+    for operand in opening_order(d) {
         let o = &d.operands[operand];
         let map = Map::new(o, d.output_axes.len(), operand_elements(o), &index);
         let span = if d.code == Code::Gather && operand == 0 {
@@ -220,18 +340,28 @@ fn open_and_check(context: &Context, witness: &[u8], outcome: &mut Outcome) -> R
                 )
                 .offset_plus(0)?,
             );
-            let offset = map.offset_plus(gather_offset(&d, k))?;
+            let offset = map.offset_plus(gather_offset(d, k))?;
             Some((offset, offset))
+        } else if by_totals && is_term_operand(d, operand) {
+            own_span(d, element, y)?
         } else {
-            operand_span(&d, operand, &map)?
+            operand_span(d, operand, &map)?
         };
         if let Some(span) = span {
             views[operand] = opener.open(o.place, o.dtype, &o.dims, span)?;
         }
     }
-    opener.r.finish()?;
-    let y = output.element(d.dtype, outcome.element);
-    Ok(Bench::new(&d, context.profile).check(&views[..d.operands.len()], outcome.element, y)?)
+    r.finish()?;
+    Ok(Opened { y, views })
+}
+
+/// The offset of the element's own term, if it has one.
+fn own_span(d: &Descriptor, element: u64, y: u64) -> Result<Option<(u64, u64)>, Undecodable> {
+    let e = Element::new(d, &[], element);
+    let Some(place) = e.own_place(y) else {
+        return Ok(None);
+    };
+    Ok(e.term_offset(place)?.map(|offset| (offset, offset)))
 }
 
 /// The order in which operands are opened: as they stand, but a Gather's index before its data, because it says where to look.
@@ -256,15 +386,15 @@ fn chunk_range(size: usize, span: (u64, u64)) -> (u64, u64) {
 }
 
 /// Reads openings and holds them against the context.
-struct Opener<'a> {
-    context: &'a Context,
-    d: &'a Descriptor,
+struct Opener<'a, 'b> {
+    context: &'b Context,
+    d: &'b Descriptor,
     inputs: &'a [u8],
     outputs: &'a [u8],
-    r: Reader<'a>,
+    r: &'b mut Reader<'a>,
 }
 
-impl<'a> Opener<'a> {
+impl<'a> Opener<'a, '_> {
     fn open(
         &mut self,
         place: Place,

@@ -63,6 +63,11 @@ sol! {
     function answerLayer(bytes32 dispute, bytes32 state, bytes32 root, bytes signature);
     function point(bytes32 dispute, bytes32 state, uint32 operator_, uint64 element, bytes descriptor, bytes32[] proof);
     function defend(bytes32 dispute, bytes32 state, bytes witness);
+    function total(bytes32 dispute, bytes32 state, bytes witness, uint256 free, uint256[] parts, bytes signature);
+    function part(bytes32 dispute, bytes32 state, uint256 child, uint256[3] header, uint256[] parts);
+    function split(bytes32 dispute, bytes32 state, uint256[3] header, uint256[] sums, uint256[] parts, bytes signature);
+    function prove(bytes32 dispute, bytes32 state, uint256[3] header, uint256[] sums, bytes witness);
+    function partsDigest(bytes32 claim, uint32 operator_, uint64 element, uint8 depth, uint32 index, bytes32 node) returns (bytes32);
     function convict(bytes32 dispute, bytes32 state, bytes witness);
     function concede(bytes32 dispute, bytes32 state);
     function timeout(bytes32 dispute, bytes32 state);
@@ -171,9 +176,15 @@ impl Chain {
         chain.evm.ctx.block.basefee = BASE_FEE;
         chain.at(START);
 
-        let judge = chain.deploy(judge, &[], 0);
-        chain.registry = chain.deploy("ModelRegistry", &[], 1);
-        chain.disputes = DEPLOYER.create(3);
+        // The real judge is deployed with the judge of parts, the one that believes is both.
+        let (judge, nonce) = if judge == "Judge" {
+            let parts = chain.deploy("PartJudge", &[], 0);
+            (chain.deploy("Judge", &parts.abi_encode(), 1), 2)
+        } else {
+            (chain.deploy(judge, &[], 0), 1)
+        };
+        chain.registry = chain.deploy("ModelRegistry", &[], nonce);
+        chain.disputes = DEPLOYER.create(nonce + 2);
         let parameters = Parameters {
             windowSeconds: 5,
             deadlineSeconds: 5,
@@ -191,10 +202,10 @@ impl Chain {
         chain.market = chain.deploy(
             "Market",
             &(parameters, chain.registry, chain.disputes).abi_encode_params(),
-            2,
+            nonce + 1,
         );
         assert_eq!(
-            chain.deploy("Disputes", &(chain.market, judge).abi_encode_params(), 3),
+            chain.deploy("Disputes", &(chain.market, judge).abi_encode_params(), nonce + 2),
             chain.disputes
         );
         chain

@@ -4,12 +4,16 @@
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_sol_types::SolCall;
 use touchstone_protocol::dispute::turns_of_model;
+use touchstone_protocol::parts::{Header, node_word};
 
 use super::chain::{self, BASE_FEE, CHALLENGER, Chain, Clocks, DEPLOYER, OTHER, Options, PROVIDER, START};
-use super::model::Model;
+use super::model::{LONG, Model};
 
 /// Half of what EIP-7825 gives a transaction.
 const LIMIT: u64 = 1 << 23;
+
+/// Words of a contraction's node, the most that a code has.
+const WORDS: usize = 9;
 
 struct Table {
     chain: Chain,
@@ -63,9 +67,107 @@ impl Table {
     }
 }
 
+/// A long operator with as many words a node as any has, down to a leaf.
+fn parts(t: &mut Table) {
+    let dispute = t.chain.dispute;
+    let descriptor: Bytes = t.model.descriptors[LONG as usize].clone().into();
+    let proof = t.model.plan.proof(LONG.into()).expect("a proof");
+    let head = [&LONG.to_be_bytes()[..], &[0; 8], &[0, 0], &[1]].concat();
+    let witness = Bytes::from(head);
+    let state = t.state();
+    let (operator_, element) = (LONG, 0);
+    let point = chain::pointCall {
+        dispute,
+        state,
+        operator_,
+        element,
+        descriptor,
+        proof,
+    };
+    t.play("point at a long operator", CHALLENGER, point);
+    let free = U256::from(7);
+    let header = [free, U256::ZERO, U256::ZERO];
+    let words = vec![U256::MAX; 8 * WORDS];
+    let sums = words[..WORDS].to_vec();
+    let sign = |t: &mut Table, words: &[U256]| {
+        let node = node_word(&Header::from_words(header), words);
+        let d = t.chain.view(t.chain.disputes, chain::disputeOfCall { dispute });
+        let (depth, index, claim) = (d.position.depth, d.position.index, t.chain.claim);
+        let call = chain::partsDigestCall {
+            claim,
+            operator_,
+            element,
+            depth,
+            index,
+            node,
+        };
+        let digest = t.chain.view(t.chain.disputes, call);
+        t.chain.sign(digest)
+    };
+    let state = t.state();
+    let signature = sign(t, &words);
+    let total = chain::totalCall {
+        dispute,
+        state,
+        witness: witness.clone(),
+        free,
+        parts: words.clone(),
+        signature,
+    };
+    t.play("total", PROVIDER, total);
+    let part = |t: &mut Table, name: &str, parts: Vec<U256>| {
+        let state = t.state();
+        let child = U256::from(parts.len() / WORDS - 1);
+        let call = chain::partCall {
+            dispute,
+            state,
+            child,
+            header,
+            parts,
+        };
+        t.play(name, CHALLENGER, call);
+    };
+    part(t, "part", words);
+    // 2^14 leaves lie 14 levels below the root: parts at 11, 8, 5, 2 and 0.
+    for depth in [11, 8, 5, 2] {
+        let count = if depth == 2 { 4 } else { 8 };
+        let mut words = vec![U256::ZERO; count * WORDS];
+        words[(count - 1) * WORDS..].copy_from_slice(&sums);
+        let state = t.state();
+        let signature = sign(t, &words);
+        let split = chain::splitCall {
+            dispute,
+            state,
+            header,
+            sums: sums.clone(),
+            parts: words.clone(),
+            signature,
+        };
+        let rows = t.rows.len();
+        t.play("split", PROVIDER, split);
+        part(t, "part to a leaf", words);
+        // The first split, and the way to a leaf, stand for the others.
+        if depth != 11 {
+            t.rows.remove(rows);
+        }
+        if depth != 2 {
+            t.rows.pop();
+        }
+    }
+    let state = t.state();
+    let prove = chain::proveCall {
+        dispute,
+        state,
+        header,
+        sums,
+        witness,
+    };
+    t.play("prove", PROVIDER, prove);
+}
+
 #[test]
 fn gas_of_each_call_is_as_documented() {
-    let model = Model::new(64, 33, 128);
+    let model = Model::new(64, 33, 128, 1 << 14);
     let max_turns = turns_of_model(64, 128) as u16;
     let chain = Chain::new(
         &model,
@@ -190,6 +292,7 @@ fn gas_of_each_call_is_as_documented() {
             children,
         },
     );
+    t.branch(parts);
     let state = t.state();
     let layer = chain::layerCall {
         dispute,

@@ -8,18 +8,21 @@ mod chain;
 mod gas;
 mod model;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::SolCall;
+use touchstone_protocol::claim::{Domain, LayerAnswer, PartsAnswer};
 use touchstone_protocol::dispute::{
-    ClaimFacts, Effect, Event, LayerRoot, Move, Phase, Refused, Rules, State, Tree, apply, turns_of_model,
+    ClaimFacts, Effect, Event, LayerRoot, Move, PART_TURNS, Phase, Position, Refused, Rules, State, Tree, apply,
+    turns_of_model,
 };
 use touchstone_protocol::judge::Verdict;
+use touchstone_protocol::parts::{self, Header};
 use touchstone_protocol::{bond, clock};
 
 use chain::{BOND, CHALLENGER, Chain, Clocks, OTHER, PROVIDER, START, Snapshot, WORKER_BOND, selector};
-use model::{ELEMENTS, Model};
+use model::{ELEMENTS, LONG, Model};
 
 /// Both sides of the comparison at one moment.
 #[derive(Clone)]
@@ -34,6 +37,8 @@ struct Play {
     model: Model,
     rules: Rules,
     chain: Chain,
+    /// Where each state stands, by its digest.
+    positions: HashMap<B256, Position>,
     accepted: usize,
     refused: usize,
     ends: BTreeMap<u8, usize>,
@@ -63,6 +68,7 @@ impl Play {
             model,
             rules,
             chain,
+            positions: HashMap::new(),
             accepted: 0,
             refused: 0,
             ends: BTreeMap::new(),
@@ -75,6 +81,7 @@ impl Play {
     /// Makes a move on both sides at `now`; the node after it if both accept.
     fn step(&mut self, node: &Node, mv: &Move, now: u64) -> Option<Node> {
         let ours = apply(&self.rules, &node.claim, &node.state, mv, now);
+        self.positions.insert(node.state.digest(), node.state.position);
         let data = self.calldata(mv);
         self.chain.restore(&node.chain);
         self.chain.at(now);
@@ -257,6 +264,7 @@ impl Play {
             Phase::Choosing | Phase::Revealing | Phase::Picking | Phase::Layering | Phase::Defending => {
                 Default::default()
             }
+            Phase::Totalling | Phase::Parting | Phase::Splitting | Phase::Proving => Default::default(),
         };
         assert_eq!(ours, theirs, "credits of worker and challenger, burned, in {phase:?}");
         if !phase.is_live() {
@@ -352,6 +360,58 @@ impl Play {
                 }
                 .abi_encode()
             }
+            Event::Total {
+                operator,
+                element,
+                verdict,
+                header,
+                parts,
+                signed,
+            } => chain::totalCall {
+                dispute,
+                state,
+                witness: self.witness(*operator, *element, *verdict),
+                free: header.free,
+                parts: parts.clone(),
+                signature: self.signature(state, header, parts, *signed),
+            }
+            .abi_encode(),
+            Event::Part { child, header, parts } => chain::partCall {
+                dispute,
+                state,
+                child: U256::from(*child),
+                header: header.words(),
+                parts: parts.clone(),
+            }
+            .abi_encode(),
+            Event::Split {
+                header,
+                sums,
+                parts,
+                signed,
+            } => chain::splitCall {
+                dispute,
+                state,
+                header: header.words(),
+                sums: sums.clone(),
+                parts: parts.clone(),
+                signature: self.signature(state, header, parts, *signed),
+            }
+            .abi_encode(),
+            Event::Prove {
+                header,
+                sums,
+                operator,
+                element,
+                verdict,
+            } => chain::proveCall {
+                dispute,
+                state,
+                header: header.words(),
+                sums: sums.clone(),
+                witness: self.witness(*operator, *element, *verdict),
+            }
+            .abi_encode(),
             Event::Convict(verdict) => chain::convictCall {
                 dispute,
                 state,
@@ -364,12 +424,31 @@ impl Play {
         .into()
     }
 
-    fn layer_digest(&self, root: B256) -> B256 {
-        use touchstone_protocol::claim::{Domain, LayerAnswer};
-        let domain = Domain {
+    fn domain(&self) -> Domain {
+        Domain {
             chain_id: chain::CHAIN_ID,
             market: self.chain.market,
+        }
+    }
+
+    /// By the node key over header and parts of the node at which that state is, or none.
+    fn signature(&self, state: B256, header: &Header, words: &[U256], signed: bool) -> Bytes {
+        let Some(p) = self.positions.get(&state).filter(|_| signed) else {
+            return Bytes::new();
         };
+        let answer = PartsAnswer {
+            claim: self.chain.claim,
+            operator: p.operator,
+            element: p.element,
+            depth: p.depth.into(),
+            index: p.index,
+            node: parts::node_word(header, words),
+        };
+        self.chain.sign(answer.digest(&self.domain()))
+    }
+
+    fn layer_digest(&self, root: B256) -> B256 {
+        let domain = self.domain();
         LayerAnswer {
             claim: self.chain.claim,
             layer: 1,
@@ -402,7 +481,11 @@ impl Play {
         let step = p.step();
         let height = u32::from(p.depth) - step;
         (0..1u64 << step)
-            .map(|c| tree.node_at(height, (u64::from(p.index) << step) + c).expect("node"))
+            .map(|c| {
+                // Of a long operator's terms there is no such tree.
+                let node = tree.node_at(height, (u64::from(p.index) << step) + c);
+                node.unwrap_or_default()
+            })
             .collect()
     }
 
@@ -421,7 +504,7 @@ impl Play {
     /// Whether the event is accepted and more than the last answer can follow.
     fn goes_on(&self, node: &Node, event: &Event, now: u64) -> bool {
         self.after(node, event, now)
-            .is_some_and(|phase| phase.is_live() && phase != Phase::Defending)
+            .is_some_and(|phase| phase.is_live() && ![Phase::Defending, Phase::Proving].contains(&phase))
     }
 
     /// Whether the event is accepted and the game ends.
@@ -481,8 +564,13 @@ impl Play {
         for (root, signed) in [(root, true), (root, false), (B256::ZERO, true)] {
             events.push(Event::AnswerLayer { root, signed });
         }
-        for operator in [0, 1, self.model.operators() - 1] {
+        events.extend(self.part_events(state));
+        for operator in [0, 1, LONG, self.model.operators() - 1] {
             for element in [0, u64::from(ELEMENTS) - 1, ELEMENTS.into()] {
+                // One element of the long operator is enough.
+                if (operator, element) == (LONG, 1) {
+                    continue;
+                }
                 let facts = self.model.facts[operator as usize];
                 events.push(Event::Point {
                     operator,
@@ -508,6 +596,81 @@ impl Play {
     }
 }
 
+impl Play {
+    /// Moves about the sums of parts, possible or just not.
+    fn part_events(&self, state: &State) -> Vec<Event> {
+        let p = &state.position;
+        let (operator, element) = (p.operator, p.element);
+        let header = Header {
+            free: U256::from(7),
+            y: U256::from(element),
+            own: U256::ZERO,
+        };
+        let one = vec![U256::ONE];
+        let (sums, words) = match p.phase {
+            Phase::Totalling | Phase::Parting | Phase::Splitting | Phase::Proving => {
+                let (depth, index) = (p.depth.into(), p.index);
+                (
+                    model::sums(state.count, depth, index),
+                    model::parts(state.count, depth, index),
+                )
+            }
+            _ => (one.clone(), one),
+        };
+        let other = Header {
+            free: U256::from(8),
+            ..header
+        };
+        let less = words[1..].to_vec();
+        let doubled = [words.clone(), words.clone()].concat();
+        let mut wrong = words.clone();
+        wrong[0] += U256::ONE;
+        let mut events = Vec::new();
+        let total = |element, verdict, parts: &Vec<U256>, signed| Event::Total {
+            operator,
+            element,
+            verdict,
+            header,
+            parts: parts.clone(),
+            signed,
+        };
+        let prove = |element, verdict, sums: &Vec<U256>| Event::Prove {
+            header,
+            sums: sums.clone(),
+            operator,
+            element,
+            verdict,
+        };
+        for verdict in [Verdict::Inside, Verdict::Outside, Verdict::Undecodable] {
+            events.extend([true, false].map(|signed| total(element, verdict, &words, signed)));
+            events.push(prove(element, verdict, &sums));
+        }
+        events.push(total(element + 1, Verdict::Inside, &words, true));
+        events.extend([&less, &Vec::new()].map(|parts| total(element, Verdict::Outside, parts, true)));
+        events.push(prove(element + 1, Verdict::Outside, &sums));
+        events.push(prove(element, Verdict::Outside, &wrong));
+        let count = (words.len() / sums.len()) as u32;
+        let part = |child, header, parts: &Vec<U256>| Event::Part {
+            child,
+            header,
+            parts: parts.clone(),
+        };
+        events.extend([0, count - 1, count].map(|child| part(child, header, &words)));
+        events.extend([part(0, other, &words), part(0, header, &wrong), part(0, header, &less)]);
+        let split = |header, sums: &Vec<U256>, parts: &Vec<U256>, signed| Event::Split {
+            header,
+            sums: sums.clone(),
+            parts: parts.clone(),
+            signed,
+        };
+        events.extend([true, false].map(|signed| split(header, &sums, &words, signed)));
+        events.extend([&wrong, &doubled, &less].map(|parts| split(header, &sums, parts, true)));
+        events.push(split(header, &wrong, &words, true));
+        events.push(split(other, &sums, &words, true));
+        events
+    }
+}
+
 /// A refusal's name and the signature of the contract's error.
 fn error(refused: &Refused) -> (&'static str, &'static str) {
     let signature = match refused {
@@ -521,6 +684,7 @@ fn error(refused: &Refused) -> (&'static str, &'static str) {
         Refused::WrongCount { .. } => "WrongCount(uint256,uint256)",
         Refused::WrongNode { .. } => "WrongNode(bytes32,bytes32)",
         Refused::OutOfRange { .. } => "OutOfRange(uint256,uint256)",
+        Refused::WrongSums => "WrongSums()",
         Refused::BadProof => "BadProof()",
         Refused::Undecodable => "Undecodable()",
         Refused::NoInnerValues(_) => "NoInnerValues(uint32)",
@@ -534,7 +698,7 @@ fn error(refused: &Refused) -> (&'static str, &'static str) {
 }
 
 /// Kinds of [`Refused`].
-const ERRORS: usize = 18;
+const ERRORS: usize = 19;
 
 type Place = (Phase, Tree, u32, B256, u8, u32, u32, u64);
 type Key = (Place, (u32, u16, u64, u32, u32), Vec<(u32, B256, u64)>);
@@ -574,13 +738,14 @@ fn key(node: &Node) -> Key {
 
 #[test]
 fn every_move_from_every_state_of_a_small_game() {
-    let model = Model::new(3, 2, 4);
+    // Nine leaves: parts of two leaves, and one part of one.
+    let model = Model::new(3, 2, 4, 9);
     let max_turns = turns_of_model(3, 4) as u16;
     assert_eq!(max_turns, 4);
     let (mut play, first) = Play::new(
         model,
         Clocks {
-            clock: 9,
+            clock: 18,
             extension: 2,
             max_turns,
         },
@@ -653,9 +818,10 @@ fn random_games_over_deep_trees() {
     for (trace_values, inner_values) in [(70, 9), (8, 1), (65, 33), (0, 5), (1, 64)] {
         let operators = 80;
         let max_turns = turns_of_model(trace_values, operators) as u16 + 1;
-        let model = Model::new(trace_values, inner_values, operators);
+        // As deep as terms go: 2^14 leaves.
+        let model = Model::new(trace_values, inner_values, operators, 1 << 14);
         let clocks = Clocks {
-            clock: 10 * u64::from(max_turns),
+            clock: 10 * u64::from(max_turns + PART_TURNS),
             extension: 7,
             max_turns,
         };

@@ -175,6 +175,20 @@ impl Stage {
     }
 
     pub fn witness(&self, element: u64) -> Result<Vec<u8>, WitnessError> {
+        self.builder().witness(self.operator, &self.descriptor, element)
+    }
+
+    /// What goes with totals.
+    pub fn head(&self, element: u64) -> Result<Vec<u8>, WitnessError> {
+        self.builder().head(self.operator, &self.descriptor, element)
+    }
+
+    /// What opens a leaf of terms.
+    pub fn part(&self, element: u64, leaf: u32) -> Result<Vec<u8>, WitnessError> {
+        self.builder().part(self.operator, &self.descriptor, element, leaf)
+    }
+
+    fn builder(&self) -> WitnessBuilder<'_, Self> {
         WitnessBuilder {
             plan: &self.plan,
             weights: &self.weights,
@@ -184,7 +198,6 @@ impl Stage {
             outputs: &self.outputs,
             source: self,
         }
-        .witness(self.operator, &self.descriptor, element)
     }
 }
 
