@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo devnet test lint mutants nightly clean distclean
+.PHONY: help setup demo devnet test lint mutants nightly programs minilm engines cheats bench-profiles clean distclean
 
 export PATH := $(CURDIR)/.state/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -13,7 +13,7 @@ export LD_LIBRARY_PATH := $(CURDIR)/.state/libtorch/lib:$(LD_LIBRARY_PATH)
 endif
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: ## fetch libtorch, Foundry, solc; find or install Postgres
 	@scripts/setup.sh
@@ -43,6 +43,27 @@ mutants: setup ## break the judge in one place at a time: the named test has to 
 nightly: setup ## both judges on more than a million cases, and 60 mutants; an hour or two
 	@cargo fetch --locked --quiet
 	@scripts/nightly.sh
+
+minilm: ## fetch and export all-MiniLM-L6-v2 into .state, for the three below, which use it where it is
+	@scripts/setup.sh python
+	@scripts/minilm.sh
+
+MINILM = $(if $(wildcard .state/minilm/done),--minilm .state/minilm)
+PROGRAMS = $(TARGET)/debug
+PYTHON = PYTHONPATH=.state/minilm-packages .state/python/bin/python
+
+programs:
+	@scripts/setup.sh python
+	cargo build -p touchstone-cli -p touchstone-tests --bin touchstone --bin peer --bin cheats
+
+engines: programs ## judge every engine on every model; writes the tables of docs/engines.md
+	$(PYTHON) tests/engines/table.py $(PROGRAMS) $(MINILM) --write
+
+cheats: programs ## measure how small a cheat the judge convicts; writes docs/cheats.md
+	$(PYTHON) tests/engines/cheats.py $(PROGRAMS) $(MINILM)
+
+bench-profiles: programs ## what each numerics profile costs against PyTorch eager
+	$(PYTHON) tests/engines/bench_profiles.py $(PROGRAMS) $(MINILM)
 
 clean: ## remove what was built and the private database
 	@scripts/postgres.sh stop

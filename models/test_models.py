@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import make_hostile
+import make_long
 import onnx_run
 
 SUITE = HERE / "suite"
@@ -129,6 +130,16 @@ class Hostile(unittest.TestCase):
                     options.log_severity_level = 3
                     path = str(make_hostile.FOLDER / f"{name}.onnx")
                     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+class Long(unittest.TestCase):
+    def test_the_file_is_what_the_script_writes_and_sums_what_it_says(self) -> None:
+        data = (make_long.FOLDER / "sum.onnx").read_bytes()
+        self.assertEqual(data, make_long.total().SerializeToString(deterministic=True))
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        x = np.arange(make_long.COLUMNS, dtype=np.float32)[None] / 1024
+        [total] = session.run(None, {"x": x})
+        self.assertLess(abs(total - 1024 * x.sum()), 10)
 
 
 if __name__ == "__main__":

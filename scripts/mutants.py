@@ -11,16 +11,20 @@ each of `tests` (TARGET:NAME, apart by commas) fails by the change. What survive
     mutants.py --find       as without, and names a test where the line has `?`
     mutants.py --check      runs nothing: the list applies, is complete and was recorded from the present sources
 
+    mutants.py --jobs N     in N copies side by side
+
 Everything happens in a copy of the repository, .state/mutants/tree, with a target folder of its own.
 """
 
 import argparse
+import concurrent.futures
 import hashlib
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, fields
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -220,8 +224,9 @@ def faults(mutants: list[Mutant], root: pathlib.Path = ROOT) -> list[str]:
 class Tree:
     """The copy in which things are broken."""
 
-    def __init__(self) -> None:
-        self.root = STATE / "tree"
+    def __init__(self, number: int = 0) -> None:
+        beside = str(number or "")
+        self.root = STATE / f"tree{beside}"
         self.root.mkdir(parents=True, exist_ok=True)
         tracked = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard", "--", *COPIED], cwd=ROOT, check=True, capture_output=True, text=True
@@ -241,7 +246,7 @@ class Tree:
         tools = self.root / ".state/bin"
         if not tools.exists():
             tools.symlink_to(ROOT / ".state/bin")
-        self.environment = dict(os.environ, CARGO_TARGET_DIR=str(STATE / "target"), TOUCHSTONE_CASES=CASES)
+        self.environment = dict(os.environ, CARGO_TARGET_DIR=str(STATE / f"target{beside}"), TOUCHSTONE_CASES=CASES)
         self.environment.pop("TOUCHSTONE_UPDATE", None)
         self.green: set[tuple[str, str]] = set()
 
@@ -283,7 +288,7 @@ class Tree:
         for target, names in named.items():
             new = [name for name in names if (target, name) not in self.green]
             if new and (failed := self.tests(target, new)):
-                raise SystemExit(f"nothing is changed, and {target}: {sorted(failed)} fail")
+                raise Broken(f"nothing is changed, and {target}: {sorted(failed)} fail")
             self.green |= {(target, name) for name in new}
 
     def run(self, mutant: Mutant, find: bool) -> str:
@@ -336,6 +341,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="run nothing; hold the list and its results against the sources")
     parser.add_argument("--all", action="store_true", help="run every line, whatever was recorded")
     parser.add_argument("--sample", type=int, metavar="N", help="run N of them, always the same")
+    parser.add_argument("--jobs", type=int, metavar="N", default=1, help="run in N copies of the repository side by side")
     parser.add_argument("--find", action="store_true", help="name a test where the list has `?`")
     arguments = parser.parse_args()
     mutants = read()
@@ -350,26 +356,33 @@ def main() -> int:
             raise SystemExit(f"no such mutant: {sorted(missing)}")
     elif arguments.sample:
         chosen = sorted(mutants, key=lambda mutant: hashlib.sha256(mutant.id.encode()).hexdigest())[: arguments.sample]
-    tree = Tree()
     forced = bool(arguments.ids or arguments.sample or arguments.all)
-    failures = 0
-    done = lambda mutant: mutant.result in ("killed", "survived") and mutant.digest == digest(mutant, tree.root)
+    done = lambda mutant: mutant.result in ("killed", "survived") and mutant.digest == digest(mutant)
     pending = [mutant for mutant in chosen if forced or not done(mutant)]
-    for mutant in pending:
-        if "?" not in mutant.tests:
-            tree.hold(mutant.named())
-    for number, mutant in enumerate(pending, 1):
-        try:
-            expected, mutant.result = mutant.result, tree.run(mutant, arguments.find)
-            mutant.digest = digest(mutant, tree.root)
-        except Broken as broken:
-            expected, mutant.result = mutant.result, "broken"
-            print(broken, file=sys.stderr)
-        bad = mutant.result == "broken" or (mutant.result == "survived" and not mutant.note)
-        failures += bad
-        was = f" (was {expected})" if expected and expected != mutant.result else ""
-        print(f"[{number}/{len(pending)}] {mutant.id}: {mutant.result}{was} {mutant.tests}", flush=True)
-        write(mutants)
+    left = iter(enumerate(pending, 1))
+    turn = threading.Lock()
+
+    def work(tree: Tree) -> int:
+        failures = 0
+        while True:
+            with turn:
+                number, mutant = next(left, (0, None))
+            if mutant is None:
+                return failures
+            try:
+                expected, mutant.result = mutant.result, tree.run(mutant, arguments.find)
+                mutant.digest = digest(mutant, tree.root)
+            except Broken as broken:
+                expected, mutant.result = mutant.result, "broken"
+                print(broken, file=sys.stderr)
+            failures += mutant.result == "broken" or (mutant.result == "survived" and not mutant.note)
+            was = f" (was {expected})" if expected and expected != mutant.result else ""
+            with turn:
+                print(f"[{number}/{len(pending)}] {mutant.id}: {mutant.result}{was} {mutant.tests}", flush=True)
+                write(mutants)
+
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as workers:
+        failures = sum(workers.map(work, [Tree(number) for number in range(arguments.jobs)]))
     return 1 if failures else 0
 
 

@@ -7,7 +7,8 @@ use touchstone_chain::{Order, bindings::IDisputes};
 use crate::{
     app::Considered,
     model::Model,
-    strategy::{Action, At, Stage},
+    parts,
+    strategy::{Action, At, Given, Stage},
     verdict,
     view::Terms,
     work::{Layers, Progress},
@@ -46,6 +47,8 @@ fn purpose(found: &Considered, action: &Action) -> String {
         Action::Ask => "ask",
         Action::Descend(_) => "descend",
         Action::Point(_) => "point",
+        Action::Part(_) => "part",
+        Action::Prove => "prove",
         Action::AnswerLayer(_) => "answer-layer",
         Action::Concede => "concede",
         Action::Timeout => "timeout",
@@ -75,13 +78,14 @@ pub(crate) fn order(
             .map(|subject| &*subject.model)
             .context("the model is not at hand")
     };
-    let witness = |at: &At| -> anyhow::Result<Bytes> {
+    // What the worker committed to, as far as the operator reads and writes it.
+    let values = |operator: u32| {
         let model = model()?;
         let trace = progress.trace.as_ref().context("the boundary values are not at hand")?;
         let d = model
             .plan
             .operators
-            .get(at.operator as usize)
+            .get(operator as usize)
             .context("no such operator")?;
         let layer = match d.touches_inner() {
             true => Some(
@@ -92,8 +96,17 @@ pub(crate) fn order(
             ),
             false => None,
         };
+        anyhow::Ok((model, trace, layer))
+    };
+    let witness = |at: &At| -> anyhow::Result<Bytes> {
+        let (model, trace, layer) = values(at.operator)?;
         Ok(verdict::convict(model, trace, layer, *at)?.into())
     };
+    let live = || match &found.seen.view.stage {
+        Stage::Live(live) => Ok(live),
+        _ => Err(anyhow::anyhow!("there is no dispute to move in")),
+    };
+    let given = || live()?.given.as_ref().context("what the worker gave is not at hand");
     let call: Vec<u8> = match action {
         Action::Open => abi(&IDisputes::openCall { claim, salt }),
         Action::OpenAndConvict(at) => abi(&IDisputes::openAndConvictCall {
@@ -118,10 +131,7 @@ pub(crate) fn order(
         }
         Action::Ask => abi(&IDisputes::askCall { dispute, state }),
         Action::Descend(child) => {
-            let Stage::Live(live) = &found.seen.view.stage else {
-                anyhow::bail!("no dispute to descend in")
-            };
-            let children = live.children.clone().context("the revealed nodes are not at hand")?;
+            let children = live()?.children.clone().context("the revealed nodes are not at hand")?;
             abi(&IDisputes::descendCall {
                 dispute,
                 state,
@@ -138,6 +148,27 @@ pub(crate) fn order(
                 element: at.element,
                 descriptor,
                 proof,
+            })
+        }
+        Action::Part(child) => {
+            let Given { header, sums } = given()?;
+            abi(&IDisputes::partCall {
+                dispute,
+                state,
+                child: U256::from(*child),
+                header: *header,
+                parts: sums.clone(),
+            })
+        }
+        Action::Prove => {
+            let (position, given) = (&live()?.position, given()?);
+            let (model, trace, layer) = values(position.operator)?;
+            abi(&IDisputes::proveCall {
+                dispute,
+                state,
+                header: given.header,
+                sums: given.sums.clone(),
+                witness: parts::prove(model, trace, layer, position, given)?.into(),
             })
         }
         Action::AnswerLayer(root) => abi(&IDisputes::answerLayerCall {

@@ -20,7 +20,7 @@ use crate::{
     gather::GatherError,
     knowledge,
     store::Store,
-    strategy::{self, Action, Charge, Stage},
+    strategy::{self, Action, Charge, Compared, Stage},
     tracked::{self, Tracked},
     verdict::Verdict,
     view::Terms,
@@ -39,6 +39,7 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 enum Done {
     Examined(B256, Box<Progress>),
     Opened(B256, u32, B256, Result<Box<Opened>, GatherError>),
+    Compared(B256, B256, Result<Compared, GatherError>),
 }
 
 /// What the loop needs.
@@ -264,6 +265,20 @@ impl App {
                     Err(error) => tracing::warn!(%claim, layer, %error, "layer not judged"),
                 }
             }
+            Done::Compared(claim, node, result) => {
+                let Some(tracked) = self.claims.get_mut(&claim) else {
+                    return;
+                };
+                tracked.comparing = false;
+                tracked.next_try = Instant::now() + RETRY.0;
+                match result {
+                    Ok(compared) => {
+                        tracing::info!(%claim, %node, ?compared, "sums compared");
+                        tracked.compared.insert(node, compared);
+                    }
+                    Err(error) => tracing::warn!(%claim, %node, %error, "sums not compared"),
+                }
+            }
         }
     }
 
@@ -320,7 +335,7 @@ impl App {
             Charge::Layers(layers) => layers.clone(),
             _ => tracked.layers.keys().copied().collect(),
         };
-        let seen = self
+        let mut seen = self
             .parts
             .terms
             .see(
@@ -345,6 +360,24 @@ impl App {
                 self.tasks.spawn(async move {
                     let result = tools.open(progress, layer, root, known).await;
                     Done::Opened(claim, layer, root, result.map(Box::new))
+                });
+            }
+        }
+        // The worker's sums are held against those of its own operands, each node once.
+        if let Stage::Live(live) = &mut seen.view.stage
+            && let Some(given) = &live.given
+        {
+            let node = live.position.node;
+            live.compared = tracked.compared.get(&node).copied();
+            // While its operands may still come, ours are no measure.
+            let ready = tracked.progress.trace.is_some() || charge == Charge::Withheld;
+            let due = ready && !tracked.comparing && tracked.next_try <= Instant::now();
+            if live.compared.is_none() && due {
+                tracked.comparing = true;
+                let (tools, position, given) = (self.parts.tools.clone(), live.position, given.clone());
+                let (progress, layers) = (tracked.progress.clone(), tracked.layers.clone());
+                self.tasks.spawn(async move {
+                    Done::Compared(claim, node, tools.compare(progress, layers, position, given).await)
                 });
             }
         }

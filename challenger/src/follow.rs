@@ -7,7 +7,8 @@ use touchstone_chain::{
 };
 
 use crate::{
-    record::{ClaimRow, Cursor, ModelRow, RequestRow},
+    parts,
+    record::{ClaimRow, Cursor, ModelRow, PartedRow, RequestRow},
     store::{BlockRows, Store, StoreError},
 };
 
@@ -133,6 +134,13 @@ fn rows(events: Vec<Event>) -> BlockRows {
                 ended: None,
             }),
             Body::Disputes(IDisputesEvents::Revealed(e)) => rows.children.push((e.dispute, e.node, e.children)),
+            Body::Disputes(IDisputesEvents::Parted(e)) => {
+                let row = PartedRow {
+                    header: e.header,
+                    parts: e.parts,
+                };
+                rows.parted.push((e.dispute, parts::node(&row.header, &row.parts), row));
+            }
             // What else there is to know is asked of the contracts, pinned to one block.
             Body::Market(_) | Body::Disputes(_) => {}
         }

@@ -1,6 +1,6 @@
 //! From what work has found to what strategy decides on.
 
-use touchstone_protocol::descriptor::Place;
+use touchstone_protocol::{descriptor::Place, parts};
 
 use crate::{
     gather::{Own, Subject},
@@ -65,6 +65,11 @@ pub(crate) fn knowledge(progress: &Progress, layers: &Layers, charge: Charge) ->
         inners: layers
             .iter()
             .map(|(layer, opened)| (*layer, opened.own.iter().map(|own| own.tree.clone()).collect()))
+            .collect(),
+        long: (0u32..)
+            .zip(&model.plan.operators)
+            .filter(|(_, d)| parts::is_long(d))
+            .map(|(operator, _)| operator)
             .collect(),
     })
 }

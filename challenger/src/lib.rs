@@ -25,6 +25,7 @@ pub mod gather;
 mod knowledge;
 pub mod library;
 pub mod model;
+mod parts;
 pub mod record;
 pub mod remote;
 pub mod store;

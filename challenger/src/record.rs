@@ -1,4 +1,4 @@
-//! What the challenger keeps, as rows: everything here was verified before it was written.
+//! What the challenger keeps, as rows: everything here was verified before it was written, or is what the chain says.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,15 @@ pub struct ClaimRow {
     pub window_end: u64,
     /// Block in which we saw that it had ended.
     pub ended: Option<u64>,
+}
+
+/// What a worker gave of a node of a long operator, as its event says. Nothing about it is verified but that the contract took it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartedRow {
+    /// The header's words.
+    pub header: [U256; 3],
+    /// The sums of each part, one after the other.
+    pub parts: Vec<U256>,
 }
 
 /// The last block whose events are stored.

@@ -15,7 +15,7 @@ use touchstone_chain::{
 };
 use touchstone_protocol::tensor::TensorTree;
 
-use crate::record::{ClaimRow, Cursor, ModelRow, RequestRow};
+use crate::record::{ClaimRow, Cursor, ModelRow, PartedRow, RequestRow};
 
 pub use touchstone_chain::tables::TableError as StoreError;
 
@@ -32,6 +32,8 @@ const LAYERS: Table = TableDefinition::new("layers");
 const VALUES: Table = TableDefinition::new("values");
 /// Dispute, node → the node's revealed descendants.
 const CHILDREN: Table = TableDefinition::new("children");
+/// Dispute, node → what the worker gave of a long operator's node.
+const PARTED: Table = TableDefinition::new("parted");
 /// Worker, claim → nothing: we conceded that the claim was right, though its bits were not ours.
 const CONCESSIONS: Table = TableDefinition::new("concessions");
 /// Claim → chain time at which we disputed it on the ground of bits alone.
@@ -74,6 +76,8 @@ pub struct BlockRows {
     pub claims: Vec<ClaimRow>,
     /// Dispute, node, its descendants.
     pub children: Vec<(B256, B256, Vec<B256>)>,
+    /// Dispute, node, what was given of it.
+    pub parted: Vec<(B256, B256, PartedRow)>,
 }
 
 /// The store. Cloning shares it.
@@ -95,6 +99,7 @@ impl Store {
             LAYERS,
             VALUES,
             CHILDREN,
+            PARTED,
             CONCESSIONS,
             BITS,
             ORDERS,
@@ -131,6 +136,9 @@ impl Store {
             }
             for (dispute, node, children) in &rows.children {
                 changes.put(CHILDREN, &pair(dispute, node), children)?;
+            }
+            for (dispute, node, row) in &rows.parted {
+                changes.put(PARTED, &pair(dispute, node), row)?;
             }
             changes.put(BLOCKS, &cursor.number.to_be_bytes(), &cursor.hash)?;
             changes.put(META, CURSOR, &cursor)?;
@@ -212,6 +220,20 @@ impl Store {
     /// Descendants that were revealed of a node.
     pub fn select_children(&self, dispute: B256, node: B256) -> Result<Option<Vec<B256>>, StoreError> {
         self.0.get(CHILDREN, &pair(&dispute, &node))
+    }
+
+    /// What the worker gave of a long operator's node.
+    pub fn select_parted(&self, dispute: B256, node: B256) -> Result<Option<PartedRow>, StoreError> {
+        self.0.get(PARTED, &pair(&dispute, &node))
+    }
+
+    /// Everything that the worker gave in a dispute about a long operator.
+    pub fn select_all_parted(&self, dispute: B256) -> Result<Vec<PartedRow>, StoreError> {
+        let rows = self.0.rows(PARTED)?;
+        let of_dispute = rows.into_iter().filter(|(key, _)| key.starts_with(dispute.as_slice()));
+        of_dispute
+            .map(|(_, row)| serde_json::from_slice(&row).map_err(|error| corrupt(PARTED, error)))
+            .collect()
     }
 
     /// How many claims of a worker were right, though its bits were not ours.

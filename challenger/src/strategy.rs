@@ -4,6 +4,7 @@
 //! not opened ── an element is wrong, a layer is suspect, or data is withheld ──► open
 //!            └─ the same with evidence at hand, by a private relay ──► open and convict
 //! open ── evidence ──► convict          (any phase)
+//!      ── evidence on a long operator ──► point ──► (worker totals) ──► part at the first child that is not so ──► (worker splits) ──► … ──► prove
 //!      ── right after all ──► concede   (any phase)
 //!      ── suspect layer ──► layer ──► (worker answers) ──► its values judged: convict, or the next suspect, or concede
 //!      ── no data ──► ask, descend … to the first value that differs from ours ──► layer ──► again ──► point ──► (worker defends)
@@ -15,13 +16,16 @@
 //! Evidence is not shown before a dispute is open: a conviction in a public mempool can be copied into a dispute of somebody else's, and whoever has
 //! none then has nothing that is refunded (docs/decisions/0009). Giving up waits for the last moment, since an examination may end first.
 //!
+//! An operator that is too long for one verdict is judged by parts: the sums that the worker gives are compared with those of its own committed
+//! operands, and where none differs the claim was right after all.
+//!
 //! Without data the comparison is of hashes, so it finds the right value only where an engine of ours gives the worker's bits up
 //! to there, and the element pointed at is a guess ([`crate::model::telling_element`]): the worker has to open one element, and
 //! may have been wrong in another one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use touchstone_protocol::{
     clock,
     dispute::{Phase, Position, Side, Tree},
@@ -96,6 +100,8 @@ pub struct Knowledge {
     pub traces: Vec<MerkleTree>,
     /// Layers as each of our engines gives them.
     pub inners: BTreeMap<u32, Vec<MerkleTree>>,
+    /// Operators that are judged by parts.
+    pub long: BTreeSet<u32>,
 }
 
 impl Knowledge {
@@ -110,8 +116,18 @@ impl Knowledge {
             closers: BTreeMap::new(),
             traces: Vec::new(),
             inners: BTreeMap::new(),
+            long: BTreeSet::new(),
         }
     }
+}
+
+/// What our own sums say about those that the worker gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// This part is not what the operands give: in Parting the first such child, in Proving the leaf itself, 0.
+    Differs(u32),
+    /// They are all right.
+    Same,
 }
 
 /// A dispute that goes on.
@@ -127,6 +143,19 @@ pub struct Live {
     pub deadline: u64,
     /// What the worker revealed below the present node, in Picking.
     pub children: Option<Vec<B256>>,
+    /// What the worker gave of the present node, in Parting and Proving.
+    pub given: Option<Given>,
+    /// What we think of that. `None`: not compared yet.
+    pub compared: Option<Compared>,
+}
+
+/// A header with sums, of a node's parts or of a leaf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The header's words.
+    pub header: [U256; 3],
+    /// The sums, one part after the other.
+    pub sums: Vec<U256>,
 }
 
 /// How far our dispute on a claim is.
@@ -135,7 +164,7 @@ pub enum Stage {
     /// There is none.
     Unopened,
     /// It goes on.
-    Live(Live),
+    Live(Box<Live>),
     /// Another dispute ended the claim.
     Moot,
     /// It has ended.
@@ -180,8 +209,12 @@ pub enum Action {
     Ask,
     /// Goes to one of them.
     Descend(u32),
-    /// Has the worker open an element.
+    /// Has the worker open an element, or give the totals of a long operator's.
     Point(At),
+    /// Goes to one of the parts that the worker gave.
+    Part(u32),
+    /// Shows that a part is not what its terms give.
+    Prove,
     /// Gives the layer root that stands already.
     AnswerLayer(B256),
     /// Gives up.
@@ -210,7 +243,7 @@ fn opening(view: &DisputeView, knowledge: &Knowledge, now: u64) -> Option<Action
     }
     match (&knowledge.charge, evidence(view, knowledge)) {
         (Charge::Nothing | Charge::Undecided, _) => None,
-        (_, Some(at)) if view.private_relay => Some(Action::OpenAndConvict(at)),
+        (_, Some(at)) if view.private_relay && !knowledge.is_long(at) => Some(Action::OpenAndConvict(at)),
         (Charge::Layers(layers), None)
             if layers
                 .iter()
@@ -222,7 +255,14 @@ fn opening(view: &DisputeView, knowledge: &Knowledge, now: u64) -> Option<Action
     }
 }
 
-/// What the judge convicts with, now.
+impl Knowledge {
+    /// Whether no witness of one transaction decides the element.
+    fn is_long(&self, at: At) -> bool {
+        self.long.contains(&at.operator)
+    }
+}
+
+/// What the judge convicts with, now: at once, or by parts.
 fn evidence(view: &DisputeView, knowledge: &Knowledge) -> Option<At> {
     let opened = knowledge
         .layers
@@ -234,7 +274,8 @@ fn evidence(view: &DisputeView, knowledge: &Knowledge) -> Option<At> {
     });
     match &knowledge.charge {
         Charge::Element(at) => Some(*at),
-        Charge::Layers(_) | Charge::Withheld => found.into_iter().next(),
+        // The shorter way first.
+        Charge::Layers(_) | Charge::Withheld => found.min_by_key(|at| knowledge.is_long(*at)),
         Charge::Nothing | Charge::Undecided => None,
     }
 }
@@ -251,17 +292,23 @@ fn playing(view: &DisputeView, live: &Live, knowledge: &Knowledge, now: u64) -> 
             (Side::Challenger, _, _) => None,
         };
     }
-    if let Some(at) = evidence(view, knowledge) {
+    let evidence = evidence(view, knowledge);
+    if let Some(at) = evidence.filter(|at| !knowledge.is_long(*at)) {
         return Some(Action::Convict(at));
     }
     if knowledge.charge == Charge::Nothing {
         return Some(Action::Concede);
     }
     let chosen = match turn {
-        Side::Worker => match (phase, stands) {
-            (Phase::Layering, Some(root)) => Some(Action::AnswerLayer(root)),
+        Side::Worker => match (phase, stands, live.compared) {
+            (Phase::Layering, Some(root), _) => Some(Action::AnswerLayer(root)),
+            (Phase::Proving, _, Some(Compared::Differs(_))) => Some(Action::Prove),
             _ => None,
         },
+        Side::Challenger if phase == Phase::Parting => live.compared.map(|compared| match compared {
+            Compared::Differs(child) => Action::Part(child),
+            Compared::Same => Action::Concede,
+        }),
         Side::Challenger => {
             let turn = Turn {
                 view,
@@ -269,12 +316,13 @@ fn playing(view: &DisputeView, live: &Live, knowledge: &Knowledge, now: u64) -> 
                 knowledge,
                 now,
             };
-            match &knowledge.charge {
-                Charge::Nothing => Some(Action::Concede),
-                Charge::Element(at) => Some(Action::Convict(*at)),
-                Charge::Undecided => None,
-                Charge::Layers(layers) => turn.next_layer(layers),
-                Charge::Withheld => turn.walk(),
+            match (&knowledge.charge, evidence) {
+                (Charge::Nothing, _) => Some(Action::Concede),
+                (Charge::Undecided, _) => None,
+                (_, Some(at)) => Some(Action::Point(at)),
+                (Charge::Element(at), None) => Some(Action::Point(*at)),
+                (Charge::Layers(layers), None) => turn.next_layer(layers),
+                (Charge::Withheld, None) => turn.walk(),
             }
         }
     };
@@ -344,7 +392,9 @@ impl Turn<'_> {
                 let (child, _) = children.iter().enumerate().find(differs)?;
                 (below == 0 || self.can_ask()).then_some(Action::Descend(child as u32))
             }
+            Phase::Parting => None,
             Phase::Revealing | Phase::Layering | Phase::Defending => None,
+            Phase::Totalling | Phase::Splitting | Phase::Proving => None,
             Phase::Struck | Phase::Lost | Phase::Conceded | Phase::Voided => None,
         }
     }

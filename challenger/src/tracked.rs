@@ -1,13 +1,17 @@
 //! A claim as the loop keeps it, and what is said about it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use alloy_primitives::B256;
 use tokio::time::Instant;
 
 use crate::{
     examine::Spot,
     record::ClaimRow,
-    strategy::{Action, Finding},
+    strategy::{Action, Compared, Finding},
     tolerance::Suspect,
     verdict::Verdict,
     work::{Layers, Progress},
@@ -30,6 +34,9 @@ pub(crate) struct Tracked {
     pub(crate) layers: Layers,
     pub(crate) busy: bool,
     pub(crate) layers_busy: BTreeSet<u32>,
+    /// Nodes of long operators whose sums were compared with ours.
+    pub(crate) compared: BTreeMap<B256, Compared>,
+    pub(crate) comparing: bool,
     pub(crate) next_try: Instant,
     pub(crate) wait: Duration,
     /// Whether a dispute of ours may exist.
@@ -49,6 +56,8 @@ impl Tracked {
             layers: Layers::new(),
             busy: false,
             layers_busy: BTreeSet::new(),
+            compared: BTreeMap::new(),
+            comparing: false,
             next_try: Instant::now(),
             wait,
             disputed: true,

@@ -5,9 +5,11 @@
 
 use std::num::NonZero;
 
-use touchstone_engine::{Engine, LayerTrace, Opened, Trace, Value, judge_layer};
+use touchstone_engine::{Engine, LayerTrace, Long, Opened, Trace, Value, judge_layer};
 use touchstone_protocol::{
     descriptor::Place,
+    judge::JudgeError,
+    parts,
     tensor::TensorTree,
     witness::{self, WitnessError},
 };
@@ -64,6 +66,9 @@ pub enum NoEvidence {
     /// It cannot be made.
     #[error("witness: {0}")]
     Witness(#[from] WitnessError),
+    /// The sums of a long operator cannot be made.
+    #[error("sums: {0}")]
+    Sums(#[from] JudgeError),
     /// The judge says something else.
     #[error("our own judge says {0:?}")]
     Verdict(witness::Verdict),
@@ -197,8 +202,8 @@ pub fn judge_opened(
             operator: at.operator,
             element: at.element,
         };
-        match convict(model, trace, Some(layer), at) {
-            Ok(_) => return Ok(Finding::Outside(at)),
+        match accuse(model, trace, Some(layer), at) {
+            Ok(()) => return Ok(Finding::Outside(at)),
             Err(error) => tracing::error!(model = %model.id, ?at, %error, "judges disagree"),
         }
     }
@@ -219,6 +224,37 @@ pub fn convict(model: &Model, trace: &Trace, layer: Option<&LayerTrace>, at: At)
     let witness = opened.witness(at.operator, at.element)?;
     match witness::judge(&opened.context(), &witness).verdict {
         witness::Verdict::Outside => Ok(witness),
+        verdict => Err(NoEvidence::Verdict(verdict)),
+    }
+}
+
+/// Whether our own judge convicts an element: by one witness, or where that does not decide, by its totals.
+///
+/// # Errors
+/// It does not.
+pub fn accuse(model: &Model, trace: &Trace, layer: Option<&LayerTrace>, at: At) -> Result<(), NoEvidence> {
+    let operators = &model.plan.operators;
+    let d = operators
+        .get(at.operator as usize)
+        .ok_or(WitnessError::Operator(at.operator))?;
+    if !parts::is_long(d) {
+        return convict(model, trace, layer, at).map(drop);
+    }
+    let opened = Opened {
+        plan: &model.plan,
+        model: &model.trees,
+        trace,
+        layer,
+    };
+    let long = Long::of(&opened, d, model.plan.profile, at.element)?;
+    let header = long.header()?;
+    let totals = long.add_up(&long.parts(&header, parts::depth(d), 0)?);
+    let witness = opened.head(at.operator, at.element)?;
+    match witness::judge_totals(&opened.context(), &witness, header.free, &totals)
+        .0
+        .verdict
+    {
+        witness::Verdict::Outside => Ok(()),
         verdict => Err(NoEvidence::Verdict(verdict)),
     }
 }

@@ -15,8 +15,10 @@ use touchstone_chain::{
 use touchstone_protocol::dispute::{Phase, Position, Tree};
 
 use crate::{
+    parts,
+    record::PartedRow,
     store::{Store, StoreError},
-    strategy::{DisputeView, Live, Stage},
+    strategy::{DisputeView, Given, Live, Stage},
 };
 
 /// Why a dispute could not be read.
@@ -93,13 +95,22 @@ impl Terms {
                     Phase::Picking => store.select_children(dispute, position.node)?,
                     _ => None,
                 };
-                Stage::Live(Live {
+                let given = match phase {
+                    Phase::Parting => store
+                        .select_parted(dispute, position.node)?
+                        .map(|PartedRow { header, parts }| Given { header, sums: parts }),
+                    Phase::Proving => parts::leaf(position.node, &store.select_all_parted(dispute)?),
+                    _ => None,
+                };
+                Stage::Live(Box::new(Live {
                     position,
                     count: d.count,
                     turns: d.turns,
                     deadline: d.deadline,
                     children,
-                })
+                    given,
+                    compared: None,
+                }))
             }
         };
         let p = &self.parameters;
@@ -141,6 +152,10 @@ fn phase(code: PhaseCode) -> Kind {
         PhaseCode::Picking => Kind::Live(Phase::Picking),
         PhaseCode::Layering => Kind::Live(Phase::Layering),
         PhaseCode::Defending => Kind::Live(Phase::Defending),
+        PhaseCode::Totalling => Kind::Live(Phase::Totalling),
+        PhaseCode::Parting => Kind::Live(Phase::Parting),
+        PhaseCode::Splitting => Kind::Live(Phase::Splitting),
+        PhaseCode::Proving => Kind::Live(Phase::Proving),
         PhaseCode::Moot => Kind::Moot,
         PhaseCode::None => Kind::None,
         PhaseCode::Struck | PhaseCode::Lost | PhaseCode::Conceded | PhaseCode::Voided | PhaseCode::Settled => {

@@ -6,14 +6,16 @@ use std::{collections::BTreeMap, num::NonZero, sync::Arc, time::Duration};
 use alloy_primitives::{Address, B256};
 use tokio::sync::Semaphore;
 use touchstone_engine::{Engine, LayerTrace, Trace};
+use touchstone_protocol::dispute::Position;
 
 use crate::{
     gather::{GatherError, Own, Subject},
     library::{Library, LibraryError},
+    parts,
     record::ClaimRow,
     remote::{Remote, RemoteError},
     store::{Store, StoreError},
-    strategy::{At, Finding},
+    strategy::{At, Compared, Finding, Given},
     tolerance::Tolerance,
     verdict::{self, Apart, Verdict},
 };
@@ -158,7 +160,7 @@ impl Tools {
                     operator: spot.operator,
                     element: spot.element,
                 };
-                verdict::convict(&subject.model, &trace, None, at).map_err(|error| error.to_string())?;
+                verdict::accuse(&subject.model, &trace, None, at).map_err(|error| error.to_string())?;
             }
             Ok::<_, String>((verdict, concessions))
         });
@@ -241,6 +243,48 @@ impl Tools {
             finding,
             why: None,
         })
+    }
+}
+
+impl Tools {
+    /// Holds sums that a worker gave against those of its own operands; where it withholds them, against ours, which they are up to the value that
+    /// is disputed.
+    pub(crate) async fn compare(
+        self: Arc<Self>,
+        progress: Progress,
+        layers: Layers,
+        position: Position,
+        given: Given,
+    ) -> Result<Compared, GatherError> {
+        let early = || GatherError::Task("sums were compared before the claim was gathered".into());
+        let (subject, own) = (progress.subject.ok_or_else(early)?, progress.own.unwrap_or_default());
+        let compared = self.compute(move |_| {
+            let d = subject.model.plan.operators.get(position.operator as usize);
+            let opened = d.filter(|d| d.touches_inner()).and_then(|d| layers.get(&d.layer));
+            let compare = |trace: &Trace, layer: Option<&LayerTrace>| {
+                parts::compare(&subject.model, trace, layer, &position, &given).map_err(|error| error.to_string())
+            };
+            if let Some(trace) = &progress.trace {
+                return compare(trace, opened.and_then(|opened| opened.values.as_deref()));
+            }
+            // Where one of our engines agrees the worker is right; else the one that agrees longest has the worker's operands.
+            let mut longest = Err("there is no own run".to_owned());
+            for (number, own) in own.iter().enumerate() {
+                longest = match (
+                    longest,
+                    compare(&own.trace, opened.and_then(|opened| opened.own.get(number))),
+                ) {
+                    (_, Ok(Compared::Same)) => return Ok(Compared::Same),
+                    (Ok(Compared::Differs(known)), Ok(Compared::Differs(child))) => {
+                        Ok(Compared::Differs(known.max(child)))
+                    }
+                    (known @ Ok(_), Err(_)) => known,
+                    (_, next) => next,
+                };
+            }
+            longest
+        });
+        compared.await?.map_err(GatherError::Task)
     }
 }
 

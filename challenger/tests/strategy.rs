@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
 use touchstone_challenger::strategy::{
-    Action, At, Charge, DisputeView, Finding, Knowledge, Live, Stage, Writer, next_move,
+    Action, At, Charge, Compared, DisputeView, Finding, Knowledge, Live, Stage, Writer, next_move,
 };
 use touchstone_protocol::{
     digest::hash,
@@ -24,6 +24,11 @@ const CLOSER: At = At {
 const SPOT: At = At {
     operator: 72,
     element: 3,
+};
+/// An element of an operator that is judged by parts.
+const LONG: At = At {
+    operator: 74,
+    element: 2,
 };
 const DEADLINE: u64 = 1_060;
 /// Nothing presses: the turn has just begun.
@@ -66,6 +71,7 @@ fn knowledge(charge: Charge) -> Knowledge {
         closers: [(LAYER, CLOSER)].into(),
         traces: vec![tree("other engine", VALUES), tree("trace", VALUES)],
         inners: [(LAYER, vec![tree("inner", 2)])].into(),
+        long: [LONG.operator].into(),
     }
 }
 
@@ -98,13 +104,15 @@ fn position(phase: Phase, tree: &MerkleTree) -> Position {
 }
 
 fn live(position: Position, count: u32) -> Stage {
-    Stage::Live(Live {
+    Stage::Live(Box::new(Live {
         position,
         count,
         turns: 0,
         deadline: DEADLINE,
         children: None,
-    })
+        given: None,
+        compared: None,
+    }))
 }
 
 fn at(phase: Phase) -> DisputeView {
@@ -136,7 +144,14 @@ fn inside(phase: Phase, node: &MerkleTree) -> DisputeView {
 }
 
 const MINE: [Phase; 2] = [Phase::Choosing, Phase::Picking];
-const THEIRS: [Phase; 3] = [Phase::Revealing, Phase::Layering, Phase::Defending];
+const THEIRS: [Phase; 6] = [
+    Phase::Revealing,
+    Phase::Layering,
+    Phase::Defending,
+    Phase::Totalling,
+    Phase::Splitting,
+    Phase::Proving,
+];
 
 #[test]
 fn a_dispute_is_opened_on_what_is_wrong_and_on_nothing_else() {
@@ -466,13 +481,15 @@ fn walk(k: &Knowledge, theirs: &MerkleTree, in_layer: bool, count: u32) -> (u32,
     }
     let mut children = None;
     for _ in 0..20 {
-        let stage = Stage::Live(Live {
+        let stage = Stage::Live(Box::new(Live {
             position: p,
             count,
             turns: 0,
             deadline: DEADLINE,
             children: children.clone(),
-        });
+            given: None,
+            compared: None,
+        }));
         let view = if in_layer { standing(view(stage)) } else { view(stage) };
         match next_move(&view, k, LATER) {
             Some(Action::Ask) => p.phase = Phase::Revealing,
@@ -549,4 +566,91 @@ fn fillers_beyond_the_last_value_are_never_descended_to() {
     // A worker whose whole tree is ours: nothing differs, so there is nothing to name.
     let (_, action) = walk(&knowledge(Charge::Withheld), &tree("trace", VALUES), false, VALUES);
     assert_eq!(action, None);
+}
+
+/// A dispute about a long operator, with what we think of the sums that the worker gave.
+fn parted(phase: Phase, compared: Option<Compared>) -> DisputeView {
+    let mut view = at(phase);
+    if let Stage::Live(live) = &mut view.stage {
+        live.compared = compared;
+    }
+    view
+}
+
+#[test]
+fn a_long_operator_is_pointed_at_and_never_shown() {
+    let k = knowledge(Charge::Element(LONG));
+    let private = |view: DisputeView| DisputeView {
+        private_relay: true,
+        ..view
+    };
+    for view in [view(Stage::Unopened), private(view(Stage::Unopened))] {
+        assert_eq!(next_move(&view, &k, EARLY), Some(Action::Open));
+    }
+    for phase in MINE {
+        assert_eq!(next_move(&at(phase), &k, EARLY), Some(Action::Point(LONG)), "{phase:?}");
+    }
+    for phase in THEIRS {
+        assert_eq!(next_move(&at(phase), &k, EARLY), None, "{phase:?}");
+    }
+    // The same where a layer had to be opened to see it.
+    let k = opened(Finding::Outside(LONG));
+    let tree = theirs("inner", 2, 0);
+    assert_eq!(
+        next_move(&inside(Phase::Choosing, &tree), &k, EARLY),
+        Some(Action::Point(LONG))
+    );
+    assert_eq!(
+        next_move(&at(Phase::Choosing), &k, EARLY),
+        Some(Action::Layer(NAMESAKE))
+    );
+}
+
+#[test]
+fn what_one_witness_convicts_comes_before_what_parts_do() {
+    let mut k = opened(Finding::Outside(LONG));
+    k.layers.insert(LAYER + 1, Finding::Outside(SPOT));
+    let mut view = inside(Phase::Choosing, &theirs("inner", 2, 0));
+    view.standing.insert(LAYER + 1, hash("another root"));
+    assert_eq!(next_move(&view, &k, EARLY), Some(Action::Convict(SPOT)));
+    if let Stage::Live(live) = &mut view.stage {
+        live.position.phase = Phase::Parting;
+        live.compared = Some(Compared::Differs(1));
+    }
+    assert_eq!(next_move(&view, &k, EARLY), Some(Action::Convict(SPOT)));
+}
+
+#[test]
+fn the_first_part_that_differs_is_gone_to_and_where_none_does_the_worker_was_right() {
+    for charge in [
+        Charge::Element(LONG),
+        Charge::Undecided,
+        Charge::Withheld,
+        Charge::Layers(vec![LAYER]),
+    ] {
+        let k = knowledge(charge);
+        let next = |compared, now| next_move(&parted(Phase::Parting, compared), &k, now);
+        assert_eq!(next(Some(Compared::Differs(5)), EARLY), Some(Action::Part(5)));
+        assert_eq!(next(Some(Compared::Same), EARLY), Some(Action::Concede));
+        assert_eq!(next(None, EARLY), None, "not compared yet");
+        assert_eq!(next(None, LAST), Some(Action::Concede));
+        assert_eq!(next(Some(Compared::Differs(5)), DEADLINE + 1), None, "lost");
+    }
+    let k = knowledge(Charge::Nothing);
+    let view = parted(Phase::Parting, Some(Compared::Differs(5)));
+    assert_eq!(next_move(&view, &k, EARLY), Some(Action::Concede));
+}
+
+#[test]
+fn a_wrong_leaf_is_proven_in_the_worker_s_turn() {
+    let k = knowledge(Charge::Element(LONG));
+    let next = |compared, now| next_move(&parted(Phase::Proving, compared), &k, now);
+    assert_eq!(next(Some(Compared::Differs(0)), EARLY), Some(Action::Prove));
+    assert_eq!(next(Some(Compared::Same), EARLY), None);
+    assert_eq!(next(None, EARLY), None);
+    assert_eq!(next(Some(Compared::Differs(0)), DEADLINE + 1), Some(Action::Timeout));
+    for phase in [Phase::Totalling, Phase::Splitting] {
+        assert_eq!(next_move(&parted(phase, Some(Compared::Differs(0))), &k, EARLY), None);
+        assert_eq!(next_move(&at(phase), &k, DEADLINE + 1), Some(Action::Timeout));
+    }
 }

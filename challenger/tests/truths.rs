@@ -145,7 +145,7 @@ fn moves(charge: Charge, found: Option<At>) {
         ..Knowledge::nothing()
     };
     assert_eq!(next_move(&view(Stage::Unopened), &knowledge, 1), Some(Action::Open));
-    let live = Stage::Live(Live {
+    let live = Stage::Live(Box::new(Live {
         position: Position {
             moves: 1,
             phase: Phase::Choosing,
@@ -161,7 +161,9 @@ fn moves(charge: Charge, found: Option<At>) {
         turns: 0,
         deadline: 60,
         children: None,
-    });
+        given: None,
+        compared: None,
+    }));
     if let Some(at) = found {
         assert_eq!(next_move(&view(live), &knowledge, 1), Some(Action::Convict(at)));
     }

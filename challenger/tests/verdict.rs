@@ -12,7 +12,7 @@ use touchstone_challenger::{
     model::Model,
     strategy::{At, Finding},
     tolerance::{Bits, Tolerance},
-    verdict::{Verdict, WITHHELD_TOLERANCE, convict, judge, judge_opened, outputs_alone},
+    verdict::{Verdict, WITHHELD_TOLERANCE, accuse, convict, judge, judge_opened, outputs_alone},
 };
 use touchstone_engine::{Engine, Opened, Trace, Value};
 use touchstone_model::plan::Plan;
@@ -347,4 +347,36 @@ fn a_little_wrong_everywhere_is_found_where_all_bits_count() {
         judge(&model, &right.trace, &engines, &ALL_BITS).unwrap(),
         Verdict::Valid { .. }
     ));
+}
+
+/// A sum of 2^20 terms: no witness convicts it, its totals do.
+#[test]
+fn a_wrong_long_sum_is_found_and_its_totals_accuse_it() {
+    let model = model("long/sum.onnx");
+    let input: Vec<f32> = (0..1024u16).map(|k| f32::from(k) / 1024.0).collect();
+    let input = Value::from_f32(vec![1, 1024], &input).unwrap();
+    for engine in [torch(), reference()] {
+        let claimed = honest(&model, engine, &input);
+        assert!(matches!(
+            verdict(&model, &claimed, &[torch(), reference()]),
+            Verdict::Valid { .. }
+        ));
+        let at = At {
+            operator: 1,
+            element: 0,
+        };
+        assert!(accuse(&model, &claimed.trace, None, at).is_err(), "it is right");
+        let sum = &claimed.run.outputs[0];
+        let wrong = nudged(sum, 0, 2 * smallest_convicted(&model, &claimed.run, 1, 0));
+        let claimed = with_value(&model, engine, &input, 1, &wrong);
+        let Verdict::Wrong(spot) = verdict(&model, &claimed, &[torch()]) else {
+            panic!("not found")
+        };
+        assert_eq!((spot.operator, spot.element), (at.operator, at.element));
+        accuse(&model, &claimed.trace, None, at).unwrap();
+        assert!(
+            convict(&model, &claimed.trace, None, at).is_err(),
+            "one witness decides nothing"
+        );
+    }
 }

@@ -1,6 +1,10 @@
 //! `touchstone model slack`: how far an undetectable cheat can move what a model gives, and what `publish` and `status` say of it.
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -166,7 +170,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             vec![at.with_context(|| format!("the model has no output {name:?}, it has {}", known.join(", ")))?]
         }
     };
-    let against = arguments.against.as_ref().map(vector).transpose()?;
+    let against = arguments.against.as_deref().map(vector).transpose()?;
     let inputs = tensors::read_inputs(&arguments.inputs)?;
     let device: Device = arguments.device.parse()?;
     let options = Options {
@@ -221,7 +225,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// A vector to compare rows with, as numbers.
-fn vector(path: &PathBuf) -> Result<Vec<f64>> {
+fn vector(path: &Path) -> Result<Vec<f64>> {
     let tensor = tensors::read(path)?;
     let value = Value::new(tensor.dtype, tensor.dims, tensor.bytes)?;
     match value.to_f32() {

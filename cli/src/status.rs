@@ -241,6 +241,7 @@ fn concerns(body: &Body, request: U256, claims: &mut BTreeSet<B256>, disputes: &
             D::Moved(e) => disputes.contains(&e.dispute),
             D::Revealed(e) => disputes.contains(&e.dispute),
             D::Pointed(e) => disputes.contains(&e.dispute),
+            D::Parted(e) => disputes.contains(&e.dispute),
             D::Judged(e) => disputes.contains(&e.dispute),
             D::Ended(e) => disputes.contains(&e.dispute),
             D::Settled(e) => disputes.contains(&e.dispute),

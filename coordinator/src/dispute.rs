@@ -1,16 +1,17 @@
 //! Disputes, on the worker's side: what is asked, whether an answer is one, and the call that it becomes.
 //!
 //! An answer is checked here only so far that a lying worker cannot make the coordinator pay for a call that the contract
-//! refuses. Whether a witness convinces is the judge's business; the sender asks the contract before it sends.
+//! refuses. Whether a witness or totals convince is the judge's business; the sender asks the contract before it sends.
 
 use touchstone_chain::{
-    B256, Bytes,
+    B256, Bytes, U256,
     bindings::IDisputes,
     signature::{self, SignatureBytes},
 };
 use touchstone_protocol::{
-    claim::{Domain, LayerAnswer},
+    claim::{Domain, LayerAnswer, PartsAnswer},
     merkle,
+    parts::{self, Header},
 };
 use touchstone_wire::worker::{Answer, Ask, Question, Reply, Tree};
 
@@ -44,6 +45,20 @@ pub enum AnswerRefusal {
     /// The layer's root is not signed by the claim's node key.
     #[error("the signature of the root of layer {0} is not the node key's")]
     LayerSignature(u32),
+    /// Header and sums are of another node.
+    #[error("header and sums are those of node {actual}, not of {expected}")]
+    Node {
+        /// The present node.
+        expected: B256,
+        /// Theirs.
+        actual: B256,
+    },
+    /// The parts do not add up to the node's sums.
+    #[error("the parts do not add up to node {0}")]
+    NotParts(B256),
+    /// The parts are not signed by the claim's node key.
+    #[error("the signature of the parts of node {0} is not the node key's")]
+    PartsSignature(B256),
     /// No answer.
     #[error("the worker cannot answer: {0}")]
     Unable(String),
@@ -65,7 +80,22 @@ pub fn question(dispute: &Dispute) -> Option<Question> {
             operator: state.operator,
             element: state.element,
         },
-        Phase::Choosing | Phase::Picking => match state.tree {
+        Phase::Totalling => Ask::Total {
+            operator: state.operator,
+            element: state.element,
+        },
+        Phase::Splitting => Ask::Split {
+            operator: state.operator,
+            element: state.element,
+            depth: state.depth,
+            index: state.index,
+        },
+        Phase::Proving => Ask::Prove {
+            operator: state.operator,
+            element: state.element,
+            index: state.index,
+        },
+        Phase::Choosing | Phase::Picking | Phase::Parting => match state.tree {
             Tree::Layer(layer) => Ask::Layer(layer),
             Tree::Trace => return None,
         },
@@ -93,7 +123,9 @@ pub fn check(
     node: touchstone_chain::Address,
     answer: &Answer,
 ) -> Result<Bytes, AnswerRefusal> {
-    use touchstone_chain::bindings::IDisputes::{answerLayerCall, defendCall, revealCall};
+    use touchstone_chain::bindings::IDisputes::{
+        answerLayerCall, defendCall, proveCall, revealCall, splitCall, totalCall,
+    };
     let (id, state) = (dispute.id, dispute.state.digest);
     if answer.claim != dispute.claim {
         return Err(AnswerRefusal::Foreign {
@@ -136,8 +168,97 @@ pub fn check(
             state,
             witness: witness.clone().into(),
         })),
-        (Reply::Reveal(_) | Reply::Layer { .. } | Reply::Defend(_), phase) => Err(AnswerRefusal::WrongKind(phase)),
+        (
+            Reply::Total {
+                witness,
+                free,
+                parts,
+                signature,
+            },
+            Phase::Totalling,
+        ) => Ok(encode(&totalCall {
+            dispute: id,
+            state,
+            witness: witness.clone().into(),
+            free: *free,
+            parts: parts.clone(),
+            signature: signature.to_vec().into(),
+        })),
+        (
+            Reply::Split {
+                header,
+                sums,
+                parts,
+                signature,
+            },
+            Phase::Splitting,
+        ) => {
+            check_node(dispute, header, sums)?;
+            check_parts(dispute, domain, node, (header, sums, parts, signature))?;
+            Ok(encode(&splitCall {
+                dispute: id,
+                state,
+                header: *header,
+                sums: sums.clone(),
+                parts: parts.clone(),
+                signature: signature.to_vec().into(),
+            }))
+        }
+        (Reply::Prove { header, sums, witness }, Phase::Proving) => {
+            check_node(dispute, header, sums)?;
+            Ok(encode(&proveCall {
+                dispute: id,
+                state,
+                header: *header,
+                sums: sums.clone(),
+                witness: witness.clone().into(),
+            }))
+        }
+        (
+            Reply::Reveal(_)
+            | Reply::Layer { .. }
+            | Reply::Defend(_)
+            | Reply::Total { .. }
+            | Reply::Split { .. }
+            | Reply::Prove { .. },
+            phase,
+        ) => Err(AnswerRefusal::WrongKind(phase)),
     }
+}
+
+/// Whether header and sums are those that the dispute is at.
+fn check_node(dispute: &Dispute, header: &[U256; 3], sums: &[U256]) -> Result<(), AnswerRefusal> {
+    let (expected, actual) = (dispute.state.node, parts::node_word(&Header::from_words(*header), sums));
+    if actual != expected {
+        return Err(AnswerRefusal::Node { expected, actual });
+    }
+    Ok(())
+}
+
+/// Whether parts add up to the node's sums and are signed by the claim's node key.
+fn check_parts(
+    dispute: &Dispute,
+    domain: &Domain,
+    node: touchstone_chain::Address,
+    (header, sums, parts, signature): (&[U256; 3], &[U256], &[U256], &SignatureBytes),
+) -> Result<(), AnswerRefusal> {
+    if sums.is_empty() || parts.len() % sums.len() != 0 || parts::add_up(parts, sums.len()) != sums {
+        return Err(AnswerRefusal::NotParts(dispute.state.node));
+    }
+    let state = &dispute.state;
+    let digest = PartsAnswer {
+        claim: dispute.claim,
+        operator: state.operator,
+        element: state.element,
+        depth: state.depth,
+        index: state.index as u32,
+        node: parts::node_word(&Header::from_words(*header), parts),
+    }
+    .digest(domain);
+    if signature::recover(digest, signature) != Some(node) {
+        return Err(AnswerRefusal::PartsSignature(state.node));
+    }
+    Ok(())
 }
 
 /// Whether commitments are those of the layer that the dispute is in or asks for, signed by the claim's node key.
@@ -227,9 +348,30 @@ mod tests {
                 element: 9
             })
         );
+        let (operator, element) = (7, 9);
+        assert_eq!(ask(Phase::Totalling), Some(Ask::Total { operator, element }));
+        let (depth, index) = (2, 0);
+        assert_eq!(
+            ask(Phase::Splitting),
+            Some(Ask::Split {
+                operator,
+                element,
+                depth,
+                index
+            })
+        );
+        assert_eq!(
+            ask(Phase::Proving),
+            Some(Ask::Prove {
+                operator,
+                element,
+                index
+            })
+        );
         for phase in [
             Phase::Choosing,
             Phase::Picking,
+            Phase::Parting,
             Phase::Struck,
             Phase::Lost,
             Phase::Conceded,
@@ -247,6 +389,7 @@ mod tests {
         for (phase, asked) in [
             (Phase::Choosing, true),
             (Phase::Picking, true),
+            (Phase::Parting, true),
             (Phase::Lost, false),
             (Phase::Moot, false),
         ] {
@@ -307,6 +450,73 @@ mod tests {
             check(B256::ZERO, 3, key.address()),
             Err(AnswerRefusal::LayerRoot { .. })
         ));
+    }
+
+    #[test]
+    fn parts_are_of_the_node_add_up_and_are_signed_for_their_place() {
+        let key = PrivateKeySigner::random();
+        let header = [U256::ZERO, U256::from(7), U256::ZERO];
+        let sums = vec![U256::from(3), U256::ZERO];
+        let parts = vec![U256::from(5), U256::from(1), U256::MAX - U256::from(1), U256::MAX];
+        let node = |words: &[U256]| parts::node_word(&Header::from_words(header), words);
+        let sign = |index| {
+            let answer = PartsAnswer {
+                claim: B256::repeat_byte(0xc1),
+                operator: 7,
+                element: 9,
+                depth: 2,
+                index,
+                node: node(&parts),
+            };
+            signature::sign(&key, answer.digest(&DOMAIN)).unwrap()
+        };
+        let check = |phase, reply| {
+            let mut dispute = dispute(phase);
+            dispute.state.node = node(&sums);
+            super::check(&dispute, &DOMAIN, key.address(), &answer(reply)).map(drop)
+        };
+        let split = |header, sums: &[U256], parts: &[U256], index| Reply::Split {
+            header,
+            sums: sums.to_vec(),
+            parts: parts.to_vec(),
+            signature: sign(index),
+        };
+        assert_eq!(check(Phase::Splitting, split(header, &sums, &parts, 0)), Ok(()));
+        assert_eq!(
+            check(Phase::Splitting, split(header, &sums, &parts, 1)),
+            Err(AnswerRefusal::PartsSignature(node(&sums)))
+        );
+        for wrong in [&parts[..2], &parts[..3], &[]] {
+            assert_eq!(
+                check(Phase::Splitting, split(header, &sums, wrong, 0)),
+                Err(AnswerRefusal::NotParts(node(&sums)))
+            );
+        }
+        let other = [U256::from(1), U256::from(7), U256::ZERO];
+        assert!(matches!(
+            check(Phase::Splitting, split(other, &sums, &parts, 0)),
+            Err(AnswerRefusal::Node { .. })
+        ));
+        let prove = |sums: &[U256]| Reply::Prove {
+            header,
+            sums: sums.to_vec(),
+            witness: vec![1],
+        };
+        assert_eq!(check(Phase::Proving, prove(&sums)), Ok(()));
+        assert!(matches!(
+            check(Phase::Proving, prove(&parts)),
+            Err(AnswerRefusal::Node { .. })
+        ));
+        let total = Reply::Total {
+            witness: vec![1],
+            free: U256::ZERO,
+            parts: parts.clone(),
+            signature: sign(0),
+        };
+        assert_eq!(check(Phase::Totalling, total.clone()), Ok(()));
+        for phase in [Phase::Defending, Phase::Splitting, Phase::Parting] {
+            assert_eq!(check(phase, total.clone()), Err(AnswerRefusal::WrongKind(phase)));
+        }
     }
 
     #[test]

@@ -363,7 +363,10 @@ async fn store_dispute(db: &mut PgConnection, event: IDisputesEvents, block: u64
         IDisputesEvents::LayerAnswered(answered) => {
             db::disputes::update_touched_of_claim(&mut *db, answered.claim, block).await
         }
-        IDisputesEvents::Revealed(_) | IDisputesEvents::Pointed(_) | IDisputesEvents::Judged(_) => Ok(()),
+        IDisputesEvents::Revealed(_)
+        | IDisputesEvents::Parted(_)
+        | IDisputesEvents::Pointed(_)
+        | IDisputesEvents::Judged(_) => Ok(()),
     }
 }
 
@@ -416,6 +419,10 @@ fn phase(phase: ChainPhase) -> Option<Phase> {
         ChainPhase::Picking => Phase::Picking,
         ChainPhase::Layering => Phase::Layering,
         ChainPhase::Defending => Phase::Defending,
+        ChainPhase::Totalling => Phase::Totalling,
+        ChainPhase::Parting => Phase::Parting,
+        ChainPhase::Splitting => Phase::Splitting,
+        ChainPhase::Proving => Phase::Proving,
         ChainPhase::Struck => Phase::Struck,
         ChainPhase::Lost => Phase::Lost,
         ChainPhase::Conceded => Phase::Conceded,

@@ -7,7 +7,7 @@
 use std::{num::NonZero, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use touchstone_engine::{Engine, Keep, LayerValues, Report, Run, Value, ValueSource, judge_run};
+use touchstone_engine::{Engine, Keep, LayerValues, Long, Report, Run, Value, ValueSource, judge_run};
 use touchstone_model::plan::{Plan, Weight};
 use touchstone_protocol::{
     descriptor::{Code, Dtype, Operand, Place},
@@ -15,7 +15,7 @@ use touchstone_protocol::{
 };
 use touchstone_wire::worker::{Ask, Reply};
 use touchstone_worker::{
-    Runner,
+    Honest, Runner,
     answer::{AnswerError, Case, Responder},
     model::Model,
     runner::RunError,
@@ -34,6 +34,10 @@ pub enum Cheat {
     Silent,
     /// The plan run as under `fast`, whatever its numerics profile asks for.
     Narrow,
+    /// As `Output`, of a long operator; its totals are right, and say that the output is not.
+    LongOutput,
+    /// As `LongOutput`, with sums in the dispute that give the output.
+    LongSums,
 }
 
 impl std::str::FromStr for Cheat {
@@ -46,7 +50,11 @@ impl std::str::FromStr for Cheat {
             "output" => Self::Output,
             "silent" => Self::Silent,
             "narrow" => Self::Narrow,
-            other => bail!("no cheat is called {other:?}: weights, inner-value, output, silent or narrow"),
+            "long-output" => Self::LongOutput,
+            "long-sums" => Self::LongSums,
+            other => bail!(
+                "no cheat is called {other:?}: weights, inner-value, output, silent, narrow, long-output or long-sums"
+            ),
         })
     }
 }
@@ -225,7 +233,9 @@ impl Hostile {
     fn lie(&self, plan: &Arc<Plan>, inputs: &[Value]) -> Result<(Arc<Plan>, Run)> {
         let engine = self.engine.as_ref();
         let hostile = match self.cheat {
-            Cheat::Output => return Ok((plan.clone(), other_output(engine, plan, inputs)?)),
+            Cheat::Output | Cheat::LongOutput | Cheat::LongSums => {
+                return Ok((plan.clone(), other_output(engine, plan, inputs)?));
+            }
             Cheat::InnerValue | Cheat::Silent => inner_value(engine, plan, inputs)?,
             Cheat::Weights => {
                 let size = twice_the_smallest(|size| {
@@ -281,6 +291,55 @@ impl Runner for Hostile {
 
     fn self_test(&self, _: &Model) -> Result<(), RunError> {
         Ok(())
+    }
+}
+
+/// Gives the totals of a long operator whatever its own judge says of them: as they are, or of operands that give the output.
+pub struct Totals {
+    /// Whether the sums are those of operands with one term changed so that they give the output.
+    pub lies: bool,
+}
+
+impl Totals {
+    /// What the committed sum lacks of the committed output.
+    fn missing(long: &Long<'_>) -> Option<f32> {
+        let floats = |bytes: &[u8]| -> Vec<f64> {
+            let words = bytes.as_chunks::<4>().0.iter();
+            words.map(|word| f64::from(f32::from_le_bytes(*word))).collect()
+        };
+        let sum: f64 = floats(long.operands.first()?).iter().sum();
+        Some((floats(long.output).first()? - sum) as f32)
+    }
+}
+
+impl Responder for Totals {
+    fn respond(&self, case: &Case<'_>, ask: &Ask) -> Result<Reply, AnswerError> {
+        let unable = || AnswerError::Unable("this cheat sums one row of fp32".to_owned());
+        let (operator, element) = match *ask {
+            Ask::Total { operator, element } | Ask::Split { operator, element, .. } => (operator, element),
+            // A leaf can only be opened as it is.
+            _ => return Honest.respond(case, ask),
+        };
+        case.opened(operator, element, |opening| {
+            let mut long = opening.long()?;
+            let mut changed = long.operands.first().ok_or_else(unable)?.to_vec();
+            if self.lies {
+                // A term from the middle: the walk goes down to neither end.
+                let at = changed.len() / 8 * 4;
+                let term = changed.get_mut(at..at + 4).ok_or_else(unable)?;
+                let was = f32::from_le_bytes(*term.first_chunk().ok_or_else(unable)?);
+                let missing = Self::missing(&long).ok_or_else(unable)?;
+                term.copy_from_slice(&(was + missing).to_le_bytes());
+                long.operands = vec![&changed];
+            }
+            match *ask {
+                Ask::Split { depth, index, .. } => {
+                    let index = u32::try_from(index).map_err(|_| unable())?;
+                    case.say_split(opening, &long, depth, index)
+                }
+                _ => case.say_total(opening, &long),
+            }
+        })
     }
 }
 

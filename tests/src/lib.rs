@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`adversary`]: workers that cheat, as little as the judge convicts.
+//! - [`cheats`]: engines that cheat, and how small a cheat the judge sees.
 //! - [`paths`]: where binaries, artifacts and models are.
 //! - [`anvil`], [`postgres`], [`process`]: things that run, and end with their handle.
 //! - [`network`]: a chain with the contracts, a published model, staked workers, and the services.
@@ -16,6 +17,7 @@ pub mod adversary;
 pub mod anvil;
 pub mod books;
 pub mod chain;
+pub mod cheats;
 pub mod keeper;
 pub mod network;
 pub mod paths;

@@ -1,4 +1,4 @@
-//! Answers to what a dispute asks: children of a node, a layer's root, a witness for one element.
+//! Answers to what a dispute asks: children of a node, a layer's root, a witness for one element; what is said of long operators is in `parts`.
 //!
 //! Answers are computed from what is stored and what the runner gives again; the same question always gets the same answer. A layer's
 //! root is made once a claim and stored with its inner values before it is given to anybody.
@@ -10,11 +10,13 @@ use touchstone_chain::{PrivateKeySigner, signature};
 use touchstone_engine::Value;
 use touchstone_protocol::{
     claim::{Domain, LayerAnswer},
-    descriptor::Place,
+    descriptor::{Descriptor, Place},
     digest::hash_parts,
+    judge::JudgeError,
     merkle::MerkleTree,
+    parts,
     tensor::{TensorError, TensorTree},
-    witness::{self, Source, Verdict, WitnessBuilder, WitnessError},
+    witness::{self, Context, Source, Verdict, WitnessBuilder, WitnessError},
 };
 use touchstone_wire::worker::{Ask, Job, Reply, Tree};
 
@@ -58,6 +60,9 @@ pub enum AnswerError {
     /// No witness can be made.
     #[error("witness: {0}")]
     Witness(#[from] WitnessError),
+    /// A long operator's sums cannot be made.
+    #[error("sums: {0}")]
+    Sums(#[from] JudgeError),
     /// The key could not sign.
     #[error(transparent)]
     Sign(#[from] signature::SignError),
@@ -118,6 +123,18 @@ impl Responder for Honest {
                 })
             }
             Ask::Defend { operator, element } => case.defend(operator, element).map(Reply::Defend),
+            Ask::Total { operator, element } => case.total(operator, element),
+            Ask::Split {
+                operator,
+                element,
+                depth,
+                index,
+            } => case.split(operator, element, depth, index),
+            Ask::Prove {
+                operator,
+                element,
+                index,
+            } => case.prove(operator, element, index),
         }
     }
 }
@@ -191,6 +208,23 @@ impl Case<'_> {
 
     /// A witness for one element, which our own judge finds inside.
     pub fn defend(&self, operator: u32, element: u64) -> Result<Vec<u8>, AnswerError> {
+        self.opened(operator, element, |opening| {
+            if parts::is_long(opening.descriptor) {
+                return Err(AnswerError::Invalid(format!("operator {operator} is judged by parts")));
+            }
+            let witness = opening.builder.witness(operator, opening.descriptor, element)?;
+            let verdict = witness::judge(&opening.context, &witness).verdict;
+            opening.inside(verdict).map(|()| witness)
+        })
+    }
+
+    /// Opens an element of an operator, as committed.
+    pub fn opened<T>(
+        &self,
+        operator: u32,
+        element: u64,
+        then: impl FnOnce(&Opening<'_>) -> Result<T, AnswerError>,
+    ) -> Result<T, AnswerError> {
         let descriptor = self.model.plan.operators.get(operator as usize);
         let descriptor = descriptor.ok_or_else(|| AnswerError::Invalid(format!("there is no operator {operator}")))?;
         if element >= descriptor.elements() {
@@ -225,29 +259,24 @@ impl Case<'_> {
         let inputs: Vec<B256> = (0..self.model.plan.inputs.len() as u32)
             .map(|number| Ok(hash_value(Place::Input(number), &self.value(0, Place::Input(number))?)?.commitment()))
             .collect::<Result<_, AnswerError>>()?;
+        let trace = MerkleTree::new(self.signed.trace.clone());
         let builder = WitnessBuilder {
             plan: &self.model.trees.operators,
             weights: &self.model.trees.weights,
-            trace: &MerkleTree::new(self.signed.trace.clone()),
+            trace: &trace,
             layer: layer.as_ref().map(|(number, tree)| (*number, tree)),
             inputs: &inputs,
             outputs: &self.signed.outputs,
             source: &tensors,
         };
-        let witness = builder.witness(operator, descriptor, element)?;
-        let context = self.model.context(
-            self.terms,
-            self.signed,
-            layer.map(|(number, tree)| (number, tree.root())),
-        );
-        match witness::judge(&context, &witness).verdict {
-            Verdict::Inside => Ok(witness),
-            verdict => Err(AnswerError::Indefensible {
-                operator,
-                element,
-                verdict,
-            }),
-        }
+        let root = layer.as_ref().map(|(number, tree)| (*number, tree.root()));
+        then(&Opening {
+            operator,
+            element,
+            descriptor,
+            builder,
+            context: self.model.context(self.terms, self.signed, root),
+        })
     }
 
     /// The answer that stands for a layer.
@@ -270,8 +299,36 @@ impl Case<'_> {
     }
 }
 
+/// An element with what its witnesses are made from.
+pub struct Opening<'a> {
+    /// The operator's number.
+    pub operator: u32,
+    /// The element of its output.
+    pub element: u64,
+    /// The operator.
+    pub descriptor: &'a Descriptor,
+    /// Makes witnesses.
+    pub builder: WitnessBuilder<'a, Tensors<'a>>,
+    /// What the judge holds them against.
+    pub context: Context,
+}
+
+impl Opening<'_> {
+    /// Whether a verdict of our own judge is the one that we defend.
+    pub(crate) fn inside(&self, verdict: Verdict) -> Result<(), AnswerError> {
+        match verdict {
+            Verdict::Inside => Ok(()),
+            verdict => Err(AnswerError::Indefensible {
+                operator: self.operator,
+                element: self.element,
+                verdict,
+            }),
+        }
+    }
+}
+
 /// Values hashed for one witness, and the model's weights.
-struct Tensors<'a> {
+pub struct Tensors<'a> {
     model: &'a Model,
     own: BTreeMap<Place, TensorTree>,
 }
@@ -299,7 +356,9 @@ pub(crate) fn question_key(dispute: B256, state: B256) -> B256 {
 /// Whether the failure means that a claim of ours is wrong, or that we could not show that it is right.
 pub(crate) fn is_alarming(error: &AnswerError) -> bool {
     match error {
-        AnswerError::Indefensible { .. } | AnswerError::Run(_) | AnswerError::Value { .. } => true,
+        AnswerError::Indefensible { .. } | AnswerError::Run(_) | AnswerError::Value { .. } | AnswerError::Sums(_) => {
+            true
+        }
         AnswerError::Witness(error) => !matches!(error, WitnessError::Element { .. } | WitnessError::Operator(_)),
         AnswerError::Invalid(_) | AnswerError::Sign(_) | AnswerError::Store(_) | AnswerError::Unable(_) => false,
     }

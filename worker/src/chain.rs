@@ -357,6 +357,8 @@ impl LeaseFacts {
 
 /// What the worker is asked at a position; `None` when it is not its turn.
 pub(crate) fn question(position: &Position) -> Option<Ask> {
+    let (operator, element) = (position.operator_, position.element);
+    let (depth, index) = (position.depth.into(), position.index.into());
     match position.phase {
         Phase::Revealing => {
             let tree = match position.tree {
@@ -364,7 +366,6 @@ pub(crate) fn question(position: &Position) -> Option<Ask> {
                 PositionTree::Layer => Tree::Layer(position.layer),
                 PositionTree::__Invalid => return None,
             };
-            let (depth, index) = (position.depth.into(), position.index.into());
             Some(Ask::Reveal {
                 tree,
                 node: position.node,
@@ -373,9 +374,18 @@ pub(crate) fn question(position: &Position) -> Option<Ask> {
             })
         }
         Phase::Layering => Some(Ask::Layer(position.layer)),
-        Phase::Defending => Some(Ask::Defend {
-            operator: position.operator_,
-            element: position.element,
+        Phase::Defending => Some(Ask::Defend { operator, element }),
+        Phase::Totalling => Some(Ask::Total { operator, element }),
+        Phase::Splitting => Some(Ask::Split {
+            operator,
+            element,
+            depth,
+            index,
+        }),
+        Phase::Proving => Some(Ask::Prove {
+            operator,
+            element,
+            index,
         }),
         _ => None,
     }
@@ -473,10 +483,38 @@ mod tests {
                 element: 7
             })
         );
+        position.phase = Phase::Totalling;
+        assert_eq!(
+            question(&position),
+            Some(Ask::Total {
+                operator: 6,
+                element: 7
+            })
+        );
+        position.phase = Phase::Splitting;
+        assert_eq!(
+            question(&position),
+            Some(Ask::Split {
+                operator: 6,
+                element: 7,
+                depth: 4,
+                index: 5
+            })
+        );
+        position.phase = Phase::Proving;
+        assert_eq!(
+            question(&position),
+            Some(Ask::Prove {
+                operator: 6,
+                element: 7,
+                index: 5
+            })
+        );
         for phase in [
             Phase::None,
             Phase::Choosing,
             Phase::Picking,
+            Phase::Parting,
             Phase::Struck,
             Phase::Lost,
             Phase::Moot,

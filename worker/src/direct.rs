@@ -86,7 +86,10 @@ async fn look(
     let call = IDisputes::disputeOfCall { dispute };
     let found = chain.reader.call(chain.deployment.disputes, &call, at).await?;
     let Some(ask) = question(&found.position) else {
-        let live = matches!(found.position.phase, Phase::Choosing | Phase::Picking | Phase::None);
+        let live = matches!(
+            found.position.phase,
+            Phase::Choosing | Phase::Picking | Phase::Parting | Phase::None
+        );
         let ended = app
             .store
             .select_claim(claim)?
@@ -126,7 +129,9 @@ fn is_due(deadline: u64, whole: u64, now: u64, percent: u64) -> bool {
 
 /// The move that says it; `None` where nothing is said.
 fn calldata(dispute: B256, state: B256, reply: Reply) -> Option<Bytes> {
-    use touchstone_chain::bindings::IDisputes::{answerLayerCall, defendCall, revealCall};
+    use touchstone_chain::bindings::IDisputes::{
+        answerLayerCall, defendCall, proveCall, revealCall, splitCall, totalCall,
+    };
     let data = match reply {
         Reply::Reveal(children) => revealCall {
             dispute,
@@ -148,6 +153,42 @@ fn calldata(dispute: B256, state: B256, reply: Reply) -> Option<Bytes> {
         Reply::Defend(witness) => defendCall {
             dispute,
             state,
+            witness: witness.into(),
+        }
+        .abi_encode(),
+        Reply::Total {
+            witness,
+            free,
+            parts,
+            signature,
+        } => totalCall {
+            dispute,
+            state,
+            witness: witness.into(),
+            free,
+            parts,
+            signature: signature.to_vec().into(),
+        }
+        .abi_encode(),
+        Reply::Split {
+            header,
+            sums,
+            parts,
+            signature,
+        } => splitCall {
+            dispute,
+            state,
+            header,
+            sums,
+            parts,
+            signature: signature.to_vec().into(),
+        }
+        .abi_encode(),
+        Reply::Prove { header, sums, witness } => proveCall {
+            dispute,
+            state,
+            header,
+            sums,
             witness: witness.into(),
         }
         .abi_encode(),

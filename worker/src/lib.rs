@@ -9,7 +9,8 @@
 //! - [`session`]: the stream with the coordinator; `app`: jobs; `questions`, `claims`: disputes
 //!   and what becomes of claims; `link`, `upload`
 //! - [`job`]: from lease to signed claim; [`model`]: models by digest
-//! - [`runner`], [`answer`]: how plans are run and what is said in a dispute; what adversaries of the tests replace
+//! - [`runner`], [`answer`]: how plans are run and what is said in a dispute; what adversaries of the tests replace; `parts`: what is said of
+//!   long operators
 //! - [`record`], [`store`]: what is kept; `breaker`: when no more leases are taken
 //! - `chain`, `direct`: the chain, asked and answered without the coordinator
 //!
@@ -26,6 +27,7 @@ mod direct;
 pub mod job;
 mod link;
 pub mod model;
+mod parts;
 pub mod program;
 mod questions;
 pub mod record;
@@ -44,6 +46,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use touchstone_chain::ChainError;
 use touchstone_engine::{Options, Torch, torch};
+use touchstone_protocol::model::Profile;
 use touchstone_wire::limits;
 
 pub use crate::{
@@ -261,9 +264,11 @@ pub(crate) fn test_file(
 ) -> anyhow::Result<()> {
     let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
     // The publisher is part of the id alone, and no job has been offered yet. Under `tf32` engines compute as under `fast`, and one that
-    // multiplies in TF32 takes it too.
-    let profile = touchstone_protocol::model::Profile::TF32.encode();
-    let model = model::compile(&bytes, digest, profile, Address::ZERO).with_context(|| path.display().to_string())?;
+    // multiplies in TF32 takes it too. Some rows are short enough under `wide` alone.
+    let compile = |profile: Profile| model::compile(&bytes, digest, profile.encode(), Address::ZERO);
+    let model = compile(Profile::TF32)
+        .or_else(|error| compile(Profile::WIDE).map_err(|_| error))
+        .with_context(|| path.display().to_string())?;
     runner
         .self_test(&model)
         .with_context(|| format!("self-test on {}", path.display()))?;

@@ -22,6 +22,14 @@ text_enum!(
         Layering = "layering",
         /// Worker's turn, to open one element.
         Defending = "defending",
+        /// Worker's turn, to give a long operator's totals.
+        Totalling = "totalling",
+        /// Challenger's turn, the sums of parts known.
+        Parting = "parting",
+        /// Worker's turn, to split a part.
+        Splitting = "splitting",
+        /// Worker's turn, to prove a part.
+        Proving = "proving",
         /// The claim was struck by it.
         Struck = "struck",
         /// The challenger was wrong or late.
@@ -232,8 +240,8 @@ pub async fn select_questions(db: impl PgExecutor<'_>, worker: Address) -> Resul
                   d.element::text as "element!", d.state, d.deadline
            from disputes d join claims c on c.id = d.claim
            where c.worker = $1 and c.status = 'open' and not d.dirty
-             and (d.phase in ('revealing', 'layering', 'defending')
-               or (d.phase in ('choosing', 'picking') and d.tree = 'layer'
+             and (d.phase in ('revealing', 'layering', 'defending', 'totalling', 'splitting', 'proving')
+               or (d.phase in ('choosing', 'picking', 'parting') and d.tree = 'layer'
                  and (not exists (select from layers l where l.claim = d.claim and l.layer = d.layer)
                    or exists (select from layer_commitments l where l.claim = d.claim and l.layer = d.layer
                      and not exists (select from stored_values v where v.commitment = l.commitment)))))
@@ -254,8 +262,8 @@ pub async fn select_timed_out(db: impl PgExecutor<'_>, now: u64, worker_now: u64
            from disputes d join claims c on c.id = d.claim
              left join outbox o on o.key = 'timeout:' || encode(d.id, 'hex') || ':' || encode(d.state, 'hex')
            where c.status = 'open' and not d.dirty and o.status is distinct from 'open'
-             and ((d.phase in ('choosing', 'picking') and d.deadline < $1)
-               or (d.phase in ('revealing', 'layering', 'defending') and d.deadline < $2))
+             and ((d.phase in ('choosing', 'picking', 'parting') and d.deadline < $1)
+               or (d.phase in ('revealing', 'layering', 'defending', 'totalling', 'splitting', 'proving') and d.deadline < $2))
            order by coalesce(o.updated_at, 0), d.deadline limit 64"#,
         int("now", now)?,
         int("now", worker_now)?

@@ -9,6 +9,7 @@
 //! - [`reference`]: the reference engine, plain Rust, fp64 inside
 //! - [`torch`]: the libtorch engine and its self-test
 //! - [`judge`]: every element of a run or a layer, asked of the judge
+//! - [`long`]: operators that are judged by parts
 //! - [`operator`]: one operator by itself, computed and judged
 //! - [`slack`]: how far an undetectable cheat can move what a model gives
 //! - [`trace`]: commitments of a run, layers reopened
@@ -19,6 +20,7 @@
 pub mod engine;
 pub mod judge;
 mod layout;
+pub mod long;
 mod map;
 pub mod operator;
 pub mod reference;
@@ -29,6 +31,7 @@ pub mod value;
 
 pub use engine::{Engine, EngineError, Keep, LayerValues, Run, ValueSource};
 pub use judge::{Family, Report, judge_layer, judge_run};
+pub use long::Long;
 pub use reference::Reference;
 pub use torch::{Device, Options, Torch};
 pub use trace::{LayerTrace, ModelTrees, Opened, Trace, reopen};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use touchstone_model::plan::{Plan, PlanError, Weight};
 use touchstone_protocol::{
     claim,
-    descriptor::Place,
+    descriptor::{Descriptor, Place},
     digest::B256,
     merkle::MerkleTree,
     tensor::{TensorError, TensorTree},
@@ -203,6 +203,30 @@ impl Opened<'_> {
     /// # Errors
     /// The operator or element does not exist, or reads a layer that is not opened.
     pub fn witness(&self, operator: u32, element: u64) -> Result<Vec<u8>, WitnessError> {
+        self.built(operator, |builder, d| builder.witness(operator, d, element))
+    }
+
+    /// The witness of a long operator's element without its terms.
+    ///
+    /// # Errors
+    /// As [`Opened::witness`].
+    pub fn head(&self, operator: u32, element: u64) -> Result<Vec<u8>, WitnessError> {
+        self.built(operator, |builder, d| builder.head(operator, d, element))
+    }
+
+    /// The witness of one leaf of its terms.
+    ///
+    /// # Errors
+    /// As [`Opened::witness`].
+    pub fn part(&self, operator: u32, element: u64, leaf: u32) -> Result<Vec<u8>, WitnessError> {
+        self.built(operator, |builder, d| builder.part(operator, d, element, leaf))
+    }
+
+    fn built(
+        &self,
+        operator: u32,
+        build: impl FnOnce(&WitnessBuilder<'_, Self>, &Descriptor) -> Result<Vec<u8>, WitnessError>,
+    ) -> Result<Vec<u8>, WitnessError> {
         let descriptor = self
             .plan
             .operators
@@ -217,7 +241,7 @@ impl Opened<'_> {
             outputs: &commitments(&self.trace.outputs),
             source: self,
         };
-        builder.witness(operator, descriptor, element)
+        build(&builder, descriptor)
     }
 
     /// What the judge holds such a witness against.

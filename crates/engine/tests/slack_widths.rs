@@ -25,7 +25,9 @@ type Case = (Arc<Plan>, Vec<Value>);
 /// How much narrower than the half-width the judge may be, and how much wider: what first order leaves out.
 const NARROWER: f64 = 0.03;
 const WIDER: f64 = 0.01;
-/// What the judge rounds outward, or the half-width counts more, beside 0.
+/// What the judge rounds outward beside 0: units of the fixed point that functions are enclosed in, 4 · 2^-96.
+const OUTWARD: f64 = 5.05e-29;
+/// What the half-width counts more beside 0.
 const SUBNORMALS: f64 = 4.0 * 1.401_298_464_324_817e-45;
 
 /// Numbers in order; both zeros are 0.
@@ -90,9 +92,9 @@ fn hold(name: &str, case: &Case, step: usize) {
                     "{name} under {profile_name}, element {element}: {y:e}, half-width {w:e}, inside {inside:e}, outside {outside:e}"
                 )
             };
-            assert!(w > 0.0 || inside == 0.0, "{}", at());
+            assert!(w > 0.0 || inside <= OUTWARD, "{}", at());
             assert!(
-                inside <= w * (1.0 + WIDER) + half + SUBNORMALS,
+                inside <= w * (1.0 + WIDER) + half + OUTWARD,
                 "wider than the half-width: {}",
                 at()
             );
@@ -146,7 +148,8 @@ fn library_functions() {
     ] {
         hold(&format!("{code:?}"), &elementwise(code, &[], &[&x]), 3);
     }
-    let sizes: Vec<f32> = x.iter().map(|x| x.abs()).filter(|x| *x > 0.0).collect();
+    // ln 1 is 0 without a width, and the judge's enclosure of it 2^-95 wide.
+    let sizes: Vec<f32> = x.iter().map(|x| x.abs()).filter(|x| *x > 0.0 && *x != 1.0).collect();
     hold("Log", &elementwise(Code::Log, &[], &[&sizes]), 3);
     hold("Pow", &elementwise(Code::Pow, &[], &[&sizes, &x[..sizes.len()]]), 3);
 }

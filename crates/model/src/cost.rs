@@ -1,8 +1,10 @@
 //! What judging one element costs at worst: bytes of witness, gas of the verdict (PROTOCOL.md sections 5 and 6).
 
 use touchstone_protocol::{
-    descriptor::{Code, Descriptor, Place},
+    descriptor::{Code, Descriptor, Operand, Place},
     merkle,
+    model::{Kind, Profile},
+    parts,
     tensor::chunk_count,
 };
 
@@ -71,7 +73,15 @@ pub struct Cost {
     pub verdict_gas: u64,
 }
 
-/// The worst cost of judging an element of operator `d` of `plan`; `length` is the encoded descriptor's.
+/// Gas of such a word: its calldata, reading, adding and hashing it.
+const PART_WORD_GAS: u64 = 1_000;
+/// Words of calldata that a move on parts may carry beside its witness and the sums: header, positions, lengths.
+const PART_HEADS: u64 = 8;
+/// Sums in it: a node's and those of eight parts, and what it takes to add them up.
+const PART_SUMS: u64 = 12;
+
+/// The worst cost of judging an element of operator `d` of `plan`; `length` is the encoded descriptor's. Of a row that is judged by parts it is
+/// the dearest of its moves: the totals, or the proof of one part.
 pub(crate) fn cost(plan: &Plan, d: &Descriptor, length: usize) -> Cost {
     let depth = |count: u64| u64::from(merkle::depth(count));
     let place_depth = |place: Place| match place {
@@ -87,31 +97,46 @@ pub(crate) fn cost(plan: &Plan, d: &Descriptor, length: usize) -> Cost {
     };
     let bytes = |dims: &[u32], size: usize| ir::elements(dims) * size as u64;
     let extents: Vec<u32> = d.output_axes.iter().chain(&d.reduction_axes).copied().collect();
-    let mut openings = vec![opening(d.place, 1, bytes(&d.dims, d.dtype.size()))];
-    for operand in &d.operands {
+    let output = opening(d.place, 1, bytes(&d.dims, d.dtype.size()));
+    let long = parts::is_long(d);
+    let operands = d.operands.iter().enumerate().map(|(number, operand)| {
         let bytes = bytes(&operand.dims, operand.dtype.size());
-        let unbounded = operand.bounds.is_empty();
         let size = operand.dtype.size();
-        let chunks = chunks(
-            &extents,
-            d.output_axes.len(),
-            operand.base,
-            &operand.strides,
-            unbounded,
-            size,
-            bytes,
-        );
-        openings.push(opening(operand.place, chunks, bytes));
-    }
+        let chunks = if long && number < d.code.term_operands() {
+            // A part is some terms in a row, from anywhere in a chunk on.
+            (parts::LEAF_TERMS * size as u64 / CHUNK_BYTES + 1).min(chunk_count(bytes))
+        } else {
+            let unbounded = operand.bounds.is_empty();
+            let outputs = d.output_axes.len();
+            chunks(
+                &extents,
+                outputs,
+                operand.base,
+                &operand.strides,
+                unbounded,
+                size,
+                bytes,
+            )
+        };
+        opening(operand.place, chunks, bytes)
+    });
+    let openings: Vec<(u64, u64)> = [output].into_iter().chain(operands).collect();
     let (chunks, hashes) = openings
         .iter()
         .fold((0, 0), |(chunks, hashes), one| (chunks + one.0, hashes + one.1));
     let lists = 2 + 32 * (plan.inputs.len() + plan.outputs.len()) as u64;
     let hashes = hashes + depth(plan.operators.len() as u64);
     let witness_bytes = 14 + length as u64 + lists + 32 * hashes + CHUNK_BYTES * chunks;
-    let openings = d.operands.len() as u64 + 1;
-    let walked = run_gas(d).saturating_add(term_gas(d.code).saturating_mul(d.terms()));
-    let computed = (50_000 + 15_000 * openings + 16 * witness_bytes).saturating_add(walked);
+    let openings = openings.len() as u64;
+    let terms = if long { parts::LEAF_TERMS } else { d.terms() };
+    let each = if long { part_term_gas(d.code) } else { term_gas(d.code) };
+    let each = each + rounding_gas(plan.profile, d.code);
+    let walked = run_gas(d).saturating_add(each.saturating_mul(terms));
+    let words = match long {
+        true => PART_HEADS + PART_SUMS * parts::word_count(d, plan.profile) as u64,
+        false => 0,
+    };
+    let computed = (50_000 + 15_000 * openings + 16 * witness_bytes + PART_WORD_GAS * words).saturating_add(walked);
     let verdict_gas = computed.max(TRANSACTION_GAS + CALLDATA_FLOOR * (CALL_BYTES + witness_bytes));
     Cost {
         witness_bytes,
@@ -136,8 +161,28 @@ const fn term_gas(code: Code) -> u64 {
         Code::Softmax => 2_450,
         Code::LayerNorm => 870,
         Code::Erf | Code::Gelu | Code::GeluTanh | Code::Tanh | Code::Sigmoid | Code::Exp => 15_000,
-        Code::Log | Code::Softplus | Code::Sin | Code::Cos | Code::Pow => 60_000,
+        Code::Log | Code::Softplus | Code::Sin | Code::Cos | Code::Pow => 15_000,
         _ => 10_000,
+    }
+}
+
+/// Gas that a term of a contraction costs more where its factors may be rounded: each product is added up twice.
+pub(crate) const ROUNDING_GAS: u64 = 550;
+
+fn rounding_gas(profile: u64, code: Code) -> u64 {
+    match Profile::decode(profile).map(|profile| profile.kind) {
+        Ok(Kind::Tensor(_)) if code == Code::Contract => ROUNDING_GAS,
+        _ => 0,
+    }
+}
+
+/// The same of a part's term: as the table *Parts* of docs/gas.md has it, rounded up.
+const fn part_term_gas(code: Code) -> u64 {
+    match code {
+        Code::LayerNorm => 1_150,
+        Code::ArgMax => 850,
+        Code::Softmax => 1_450,
+        _ => term_gas(code),
     }
 }
 
@@ -157,14 +202,16 @@ fn run_gas(d: &Descriptor) -> u64 {
     runs(&d.reduction_axes).saturating_mul(gas)
 }
 
-/// Greatest number of chunks that the first operand's terms span, where they are not consecutive elements.
-fn scattered_chunks(d: &Descriptor) -> Option<u64> {
-    let operand = d.operands.first()?;
+/// Whether an operand's terms are not consecutive elements.
+fn is_scattered(d: &Descriptor, operand: &Operand) -> bool {
     let terms = &operand.strides[d.output_axes.len()..];
     let dense = operand.bounds.is_empty() && terms == ir::row_major(&d.reduction_axes);
-    if d.reduction_axes.is_empty() || dense {
-        return None;
-    }
+    !(d.reduction_axes.is_empty() || dense)
+}
+
+/// Greatest number of chunks that the first operand's terms span, where they are not consecutive elements.
+fn scattered_chunks(d: &Descriptor) -> Option<u64> {
+    let operand = d.operands.first().filter(|operand| is_scattered(d, operand))?;
     let extents: Vec<u32> = d.output_axes.iter().chain(&d.reduction_axes).copied().collect();
     let size = operand.dtype.size();
     let bytes = ir::elements(&operand.dims) * size as u64;
@@ -179,23 +226,38 @@ fn scattered_chunks(d: &Descriptor) -> Option<u64> {
     ))
 }
 
+/// Whether a row is longer than a profile allows, with the remedy. Such a row may have no descriptor, so this is looked at first.
+pub(crate) fn too_long(d: &Descriptor, profile: u64) -> Option<String> {
+    let (terms, most) = (d.terms(), parts::most_terms(profile));
+    if terms <= most {
+        return None;
+    }
+    let remedy = if terms <= parts::most_terms(Profile::WIDE.encode()) {
+        "publish it under the profile `wide`, or split it"
+    } else {
+        "split it"
+    };
+    Some(format!(
+        "a row of {terms} terms, at most {most} can be judged under this profile: {remedy}"
+    ))
+}
+
 /// The first cap of PROTOCOL.md section 5 that an operator exceeds.
 pub(crate) fn exceeded(d: &Descriptor, cost: Cost) -> Option<String> {
-    if let Some(chunks) = scattered_chunks(d).filter(|chunks| *chunks > limits::SPAN_CHUNKS) {
+    let terms = d.terms();
+    if parts::is_long(d) {
+        let mut operands = d.operands.iter().take(d.code.term_operands());
+        if operands.any(|operand| is_scattered(d, operand)) {
+            return Some(format!(
+                "a row of {terms} terms that has to be judged by parts, and whose terms do not lie one after the other: pad the operand by a \
+                 `Pad` of its own, or let the mean count the padding"
+            ));
+        }
+    } else if let Some(chunks) = scattered_chunks(d).filter(|chunks| *chunks > limits::SPAN_CHUNKS) {
         return Some(format!(
             "a window that spans {chunks} chunks, at most {} can be opened",
             limits::SPAN_CHUNKS
         ));
-    }
-    let terms = d.terms();
-    let (what, limit) = match d.code {
-        Code::Softmax => ("softmax row", limits::SOFTMAX_TERMS),
-        Code::LayerNorm => ("normalization row", limits::NORMALIZE_TERMS),
-        Code::MaxPool => ("pooling window", limits::POOL_TERMS),
-        _ => ("row", limits::ROW_TERMS),
-    };
-    if terms > limit {
-        return Some(format!("a {what} of {terms} terms, at most {limit} can be judged"));
     }
     if cost.witness_bytes > limits::WITNESS_BYTES {
         return Some(format!(
@@ -216,7 +278,9 @@ pub(crate) fn exceeded(d: &Descriptor, cost: Cost) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{CompileError, testing::Model};
+    use touchstone_protocol::{model::Profile, parts};
+
+    use crate::{CompileError, CompileOptions, Plan, compile, testing::Model};
 
     fn refused(model: &Model) -> String {
         match model.compile() {
@@ -233,49 +297,101 @@ mod tests {
             .node("MatMul", "x w", "y")
     }
 
-    #[test]
-    fn contractions_end_at_4096_terms() {
-        product(4_096).plan();
-        let error = refused(&product(4_097));
-        assert!(
-            error.contains("operator 0 `y`") && error.contains("4097 terms, at most 4096"),
-            "{error}"
-        );
+    fn compile_under(model: &Model, profile: Profile) -> Result<Plan, CompileError> {
+        let options = CompileOptions {
+            profile: profile.encode(),
+            ..Default::default()
+        };
+        compile(&model.bytes(), &options)
     }
 
     #[test]
-    fn softmax_ends_at_1024_terms() {
-        let model = |terms| {
-            Model::new()
-                .input("x", 1, &[2, terms])
-                .output("y")
-                .node("Softmax", "x", "y")
+    fn rows_end_where_no_profile_can_judge_them_and_the_remedy_is_named() {
+        // One row of `terms` ones, made of one: no weight of that size in the file.
+        let sum = |terms: i64| {
+            let model = Model::new().input("x", 1, &[1]).output("y").ints("shape", &[terms]);
+            model.node("Expand", "x shape", "e").node("ReduceSum", "e", "y")
         };
-        model(1_024).plan();
-        assert!(refused(&model(1_025)).contains("at most 1024"));
+        for (profile, most, remedy) in [
+            (Profile::FAST, 1 << 20, "publish it under the profile `wide`"),
+            (Profile::WIDE, 1 << 24, ": split it"),
+        ] {
+            let plan = compile_under(&sum(most), profile).unwrap();
+            assert_eq!(crate::testing::codes(&plan), "Copy Sum");
+            let error = compile_under(&sum(most + 1), profile).unwrap_err().to_string();
+            assert!(
+                error.contains("`y`")
+                    && error.contains(&format!("at most {most} can be judged"))
+                    && error.contains(remedy),
+                "{error}"
+            );
+        }
+        let error = compile_under(&sum((1 << 24) + 1), Profile::FAST)
+            .unwrap_err()
+            .to_string();
+        assert!(!error.contains("`wide`"), "{error}");
     }
 
     #[test]
-    fn normalization_ends_at_2048_terms() {
-        let model = |terms| {
-            let weights = Model::new()
-                .input("x", 1, &[2, terms])
-                .output("y")
-                .weight("s", &[terms]);
-            weights.node("LayerNormalization", "x s", "y")
-        };
-        model(2_048).plan();
-        assert!(refused(&model(2_049)).contains("at most 2048"));
+    fn what_is_judged_by_parts_costs_a_part_and_lies_in_a_row() {
+        let input = |dims: &[i64]| Model::new().input("x", 1, dims).output("y");
+        let models = [
+            (product(4_097), "Contract"),
+            (input(&[2, 5_000]).node("Softmax", "x", "y"), "Softmax"),
+            (
+                input(&[2, 5_000])
+                    .weight("s", &[5_000])
+                    .node("LayerNormalization", "x s", "y"),
+                "LayerNorm",
+            ),
+            // Columns, not rows: laid out.
+            (
+                input(&[5_000, 3]).node("Softmax", "x", "y").int("axis", 0),
+                "Copy Softmax",
+            ),
+            (
+                input(&[5_000, 3]).node("ArgMax", "x", "y").int("axis", 0),
+                "Copy ArgMax",
+            ),
+            (input(&[1_100, 1]).node("ArgMax", "x", "y").int("axis", 0), "ArgMax"),
+            (
+                input(&[1, 1, 80, 70])
+                    .node("MaxPool", "x", "y")
+                    .list("kernel_shape", &[70, 60]),
+                "Copy MaxPool",
+            ),
+            (
+                input(&[1, 1, 80, 70])
+                    .node("AveragePool", "x", "y")
+                    .list("kernel_shape", &[70, 60]),
+                "Copy Mean",
+            ),
+        ];
+        for (model, expected) in models {
+            let plan = model.plan();
+            assert_eq!(crate::testing::codes(&plan), expected);
+            let long = plan.operators.last().unwrap();
+            assert!(parts::is_long(long), "{long:?}");
+            for operand in long.operands.iter().take(long.code.term_operands()) {
+                assert!(!super::is_scattered(long, operand), "{long:?}");
+            }
+            let cost = plan.inspect().operators.last().unwrap().cost;
+            assert!(cost.witness_bytes < 16_384 && cost.verdict_gas < 3_000_000, "{cost:?}");
+        }
     }
 
     #[test]
-    fn windows_end_at_1024_terms() {
-        let model = |k: i64| {
-            let image = Model::new().input("x", 1, &[1, 1, k + 1, 32]).output("y");
-            image.node("MaxPool", "x", "y").list("kernel_shape", &[k, 32])
-        };
-        model(32).plan();
-        assert!(refused(&model(33)).contains("at most 1024"));
+    fn a_mean_that_counts_its_terms_is_not_filled_up() {
+        let pool = Model::new()
+            .input("x", 1, &[1, 1, 80, 70])
+            .output("y")
+            .node("AveragePool", "x", "y")
+            .list("kernel_shape", &[70, 60])
+            .list("pads", &[1; 4]);
+        let error = refused(&pool);
+        assert!(error.contains("judged by parts") && error.contains("`Pad`"), "{error}");
+        let counted = pool.int("count_include_pad", 1);
+        assert_eq!(crate::testing::codes(&counted.plan()), "Copy Mean");
     }
 
     #[test]
@@ -298,16 +414,43 @@ mod tests {
 
     #[test]
     fn all_that_is_too_costly_is_listed() {
-        let model = product(5_000)
-            .weight("v", &[2, 5_000])
-            .node("MatMul", "y v", "z")
-            .node("MatMul", "z w", "q")
-            .output("q");
+        let pool = |model: Model, from: &str, to: &str| {
+            let node = model.node("AveragePool", from, to).list("kernel_shape", &[2, 2]);
+            node.list("pads", &[1, 0, 1, 0])
+        };
+        let image = Model::new().input("x", 1, &[1, 1, 3, 10_000]).output("y").output("q");
+        let model = pool(pool(image, "x", "y").node("Relu", "y", "z"), "z", "q");
         let error = refused(&model);
         assert!(
             error.contains("2 operator(s)") && error.contains("operator 0 `y`") && error.contains("operator 2 `q`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_estimate_of_parts_is_above_what_is_measured_and_near_it() {
+        // From docs/gas.md, table *Parts*: the dearer of totals and a leaf, of 2^16 terms.
+        let row = |dtype: i32, op: &str, inputs: &str| {
+            let model = Model::new().input("x", dtype, &[1, 65_536]).output("y");
+            let model = if op == "LayerNormalization" {
+                model.weight("s", &[65_536])
+            } else {
+                model
+            };
+            model.node(op, inputs, "y")
+        };
+        for (model, measured) in [
+            (row(1, "ReduceSum", "x"), 483_848),
+            (row(1, "ReduceMean", "x"), 484_414),
+            (row(1, "Softmax", "x"), 1_355_442),
+            (row(1, "LayerNormalization", "x s"), 1_329_112),
+            (row(1, "ReduceMax", "x"), 895_922),
+            (row(7, "ArgMax", "x").int("axis", 1), 1_118_724),
+        ] {
+            let plan = model.plan();
+            let gas = plan.inspect().operators[0].cost.verdict_gas;
+            assert!((measured..measured * 7 / 4).contains(&gas), "{gas} against {measured}");
+        }
     }
 
     /// What a scattered window costs is its runs, and beyond the cap neither side could send its witness.

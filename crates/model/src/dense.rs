@@ -1,13 +1,13 @@
 //! Copies that make rows contiguous.
 //!
 //! A witness opens the chunks from the first to the last term of a row. Contractions, softmax and normalization therefore read
-//! every row as consecutive elements; other reductions do unless their span is short. Where the operand does not lie that way
-//! (transposed values, channels of an image, the windows of a convolution) a copy operator lays the rows out. Weights are laid
-//! out here and now.
+//! every row as consecutive elements; other reductions do unless their span is short. A row that is judged by parts lies that way for
+//! every code, so that each part opens a few chunks. Where the operand does not lie so (transposed values, channels of an image,
+//! the windows of a convolution) a copy operator lays the rows out. Weights are laid out here and now.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use touchstone_protocol::descriptor::Code;
+use touchstone_protocol::{descriptor::Code, parts};
 
 use crate::{
     cost::{runs, worst_chunks},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Inserts the copies, each before its reader.
-pub(crate) fn lay_out(program: &mut Program) -> Result<(), CompileError> {
+pub(crate) fn lay_out(program: &mut Program, profile: u64) -> Result<(), CompileError> {
     let mut budget = Budget::layout();
     // Weights laid out so far: one that two operators read the same way is laid out once.
     let mut weights: BTreeMap<(Map, Vec<u32>, Vec<u32>), ValueId> = BTreeMap::new();
@@ -31,7 +31,7 @@ pub(crate) fn lay_out(program: &mut Program) -> Result<(), CompileError> {
                 .retain(|bound| !always_holds(bound, axes.iter().chain(&reduction)));
         }
         // Longer rows are refused later.
-        let laid_out = if op.terms() <= limits::ROW_TERMS {
+        let laid_out = if op.terms() <= parts::most_terms(profile) {
             op.code.term_operands()
         } else {
             0
@@ -99,7 +99,8 @@ fn fill(program: &Program, op: &Op, operand: usize) -> Option<u32> {
     }
     match op.code {
         Code::Contract | Code::Softmax | Code::LayerNorm => Some(0),
-        _ if worst_chunks(op, operand, &program.values[map.value]) <= limits::SPAN_CHUNKS
+        _ if op.terms() <= parts::one_shot_terms(op.code)
+            && worst_chunks(op, operand, &program.values[map.value]) <= limits::SPAN_CHUNKS
             && runs(&op.reduction) <= limits::SPAN_RUNS =>
         {
             None

@@ -84,10 +84,10 @@ pub(crate) fn emit(program: Program, layers: &Layers, profile: u64) -> Result<Pl
 fn check_caps(plan: &Plan) -> Result<(), CompileError> {
     let mut refused = Vec::new();
     for (operator, descriptor) in plan.operators.iter().enumerate() {
-        let reason = match descriptor.encode() {
+        let reason = cost::too_long(descriptor, plan.profile).or_else(|| match descriptor.encode() {
             Ok(bytes) => cost::exceeded(descriptor, cost::cost(plan, descriptor, bytes.len())),
             Err(error) => Some(error.to_string()),
-        };
+        });
         refused.extend(reason.map(|reason| TooCostly {
             operator,
             name: plan.names[operator].clone(),

@@ -89,7 +89,7 @@ pub fn compile(onnx: &[u8], options: &CompileOptions) -> Result<Plan, CompileErr
     let graph = graph::Graph::read(onnx, options)?;
     let mut program = lower::lower(graph)?;
     rewrite::rewrite(&mut program);
-    dense::lay_out(&mut program)?;
+    dense::lay_out(&mut program, options.profile)?;
     let mut layers = layers::cut(&program);
     layers::merge_copies(&mut program, &mut layers);
     let plan = emit::emit(program, &layers, options.profile)?;

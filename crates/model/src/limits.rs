@@ -48,18 +48,11 @@ pub const RANGE_ELEMENTS: u64 = 1 << 20;
 /// First and last version of the default operator set.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=23;
 
+// Terms of a row: [`touchstone_protocol::parts::most_terms`].
 /// Bytes of a witness (PROTOCOL.md section 5).
 pub const WITNESS_BYTES: u64 = 61_440;
 /// Gas of a verdict (PROTOCOL.md section 5).
 pub const VERDICT_GAS: u64 = 1 << 23;
-/// Terms of a contraction or a reduction.
-pub const ROW_TERMS: u64 = 4_096;
-/// Terms of a softmax row.
-pub const SOFTMAX_TERMS: u64 = 1_024;
-/// Terms of a normalization row.
-pub const NORMALIZE_TERMS: u64 = 2_048;
-/// Terms of a pooling window.
-pub const POOL_TERMS: u64 = 1_024;
 /// Chunks that a scattered window may span.
 pub const SPAN_CHUNKS: u64 = 64;
 /// Runs along the last reduction axis that a scattered window may have before it is laid out.

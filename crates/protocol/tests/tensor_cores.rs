@@ -584,6 +584,12 @@ fn infinity_is_admitted_where_the_error_reaches_it() {
         };
         assert!(beside(22.0, f32::INFINITY) && !beside(26.0, f32::INFINITY));
         assert!(beside(22.0, f32::NAN) && !beside(26.0, f32::NAN) && beside(22.0, f32::NEG_INFINITY));
+        // So many that 2^23 in the place of 2^23 − q would tell: q = 3 · 2^18, a tenth.
+        let many = |part: f64| {
+            let each = limit * (1.0 - part * 3.0 * power(-5)) * power(-18);
+            check(format, 0, &[], &vec![each as f32; 1 << 18], f32::INFINITY).inside
+        };
+        assert!(many(0.99) && !many(1.01));
         assert!(check(format, 0, &[], &[f32::MAX, f32::MAX, f32::MAX], f32::INFINITY).inside);
         assert!(!check(format, 0, &[], &[f32::MAX, f32::MAX, -0.99 * f32::MAX], f32::NAN).inside);
     }

@@ -32,6 +32,27 @@ pub(crate) fn uint_bytes(value: U256) -> Vec<u8> {
     value.to_be_bytes::<32>().to_vec()
 }
 
+/// Words one after the other, `limit` of them at most.
+pub(crate) fn words(field: &'static str, bytes: &[u8], limit: usize) -> Result<Vec<U256>, WireError> {
+    let (words, rest) = bytes.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(WireError::Length {
+            field,
+            expected: 32 * (words.len() + 1),
+            actual: bytes.len(),
+        });
+    }
+    at_most(
+        field,
+        words.iter().map(|word| U256::from_be_bytes(*word)).collect(),
+        limit,
+    )
+}
+
+pub(crate) fn word_bytes(words: &[U256]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes::<32>()).collect()
+}
+
 pub(crate) fn at_most<T>(field: &'static str, items: Vec<T>, limit: usize) -> Result<Vec<T>, WireError> {
     match items.len() {
         actual if actual > limit => Err(WireError::TooMany { field, limit, actual }),

@@ -68,7 +68,37 @@ fn from_worker() -> Vec<FromWorker> {
     use Stage::*;
     let progress = |stage| FromWorker::Progress(Progress { job: JOB, stage });
     all.extend([Fetching, Compiling, Running, Committing, Uploading].map(progress));
+    all.extend(on_parts().map(answer));
     all
+}
+
+/// Answers about long operators, as long as they get.
+fn on_parts() -> [Reply; 3] {
+    let words = |count| {
+        (0..count as u64)
+            .map(|word| U256::MAX - U256::from(word))
+            .collect::<Vec<_>>()
+    };
+    let header = [U256::from(1), U256::from(2), U256::MAX];
+    [
+        Reply::Total {
+            witness: vec![9; limits::MAX_WITNESS_BYTES],
+            free: U256::from(7),
+            parts: words(limits::MAX_CHILDREN * limits::MAX_SUM_WORDS),
+            signature: FixedBytes::repeat_byte(6),
+        },
+        Reply::Split {
+            header,
+            sums: words(limits::MAX_SUM_WORDS),
+            parts: words(2),
+            signature: FixedBytes::repeat_byte(7),
+        },
+        Reply::Prove {
+            header,
+            sums: words(1),
+            witness: vec![9],
+        },
+    ]
 }
 
 fn to_worker() -> Vec<ToWorker> {
@@ -125,6 +155,21 @@ fn to_worker() -> Vec<ToWorker> {
         question(Ask::Defend {
             operator: 1,
             element: u64::MAX,
+        }),
+        question(Ask::Total {
+            operator: 2,
+            element: 3,
+        }),
+        question(Ask::Split {
+            operator: 4,
+            element: 5,
+            depth: 6,
+            index: 7,
+        }),
+        question(Ask::Prove {
+            operator: 8,
+            element: 9,
+            index: 10,
         }),
     ];
     use ClaimState::*;
@@ -376,6 +421,81 @@ fn broken_messages_are_refused_by_field() {
             }
         );
     }
+}
+
+#[test]
+fn broken_words_are_refused_by_field() {
+    let all = on_parts();
+    let check = |index: usize, change: fn(&mut pb::answer::Answer), field: &str| {
+        let mut raw = pb::answer::Answer::from(all[index].clone());
+        change(&mut raw);
+        let error = Reply::try_from(raw).unwrap_err().to_string();
+        assert!(error.starts_with(field), "{error}");
+    };
+    use pb::answer::Answer::{Prove, Split, Total};
+    check(
+        0,
+        |answer| {
+            if let Total(total) = answer {
+                total.parts.extend([0; 32])
+            }
+        },
+        "answer.total.parts has 129 items",
+    );
+    check(
+        0,
+        |answer| {
+            if let Total(total) = answer {
+                total.parts.pop();
+            }
+        },
+        "answer.total.parts has 4095 bytes, expected 4096",
+    );
+    check(
+        0,
+        |answer| {
+            if let Total(total) = answer {
+                total.witness.push(0)
+            }
+        },
+        "answer.total.witness",
+    );
+    check(
+        0,
+        |answer| {
+            if let Total(total) = answer {
+                total.free.pop();
+            }
+        },
+        "answer.total.free",
+    );
+    check(
+        1,
+        |answer| {
+            if let Split(split) = answer {
+                split.header.truncate(64)
+            }
+        },
+        "answer.split.header has 64 bytes, expected 96",
+    );
+    check(
+        1,
+        |answer| {
+            if let Split(split) = answer {
+                split.sums.extend([0; 32])
+            }
+        },
+        "answer.split.sums",
+    );
+    check(
+        2,
+        |answer| {
+            if let Prove(prove) = answer {
+                prove.header.extend([0; 32])
+            }
+        },
+        "answer.prove.header",
+    );
 }
 
 #[test]

@@ -7,12 +7,14 @@
 //! - `false_challenge`: a challenger that is wrong; a consumer that reverts.
 //! - `alone`: a conviction and a refund with the coordinator stopped.
 //! - `kills`: the demo's story with the coordinator killed after each step, and at random.
+//! - `long`: a sum of 2^20 terms, judged by parts: an honest claim, two cheats, a false challenge.
 //! - `suite`: the networks of models/suite, from both PyTorch exporters.
 
 mod adversaries;
 mod alone;
 mod false_challenge;
 mod kills;
+mod long;
 mod suite;
 
 use anyhow::Result;

@@ -10,4 +10,5 @@ mod common;
 mod direct;
 mod keeping;
 mod leases;
+mod long;
 mod tls;

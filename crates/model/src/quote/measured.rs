@@ -3,6 +3,7 @@
 use touchstone_protocol::{
     descriptor::{Bound, Descriptor, Dtype, Place},
     dispute::Side,
+    model::Profile,
 };
 
 use super::convict;
@@ -123,6 +124,11 @@ fn quotes_are_above_what_is_measured_and_near_it() {
         ("tanh", elementwise("Tanh", "x")),
         ("sigmoid", elementwise("Sigmoid", "x")),
         ("exp", elementwise("Exp", "x")),
+        ("log", elementwise("Log", "x")),
+        ("softplus", elementwise("Softplus", "x")),
+        ("sin", elementwise("Sin", "x")),
+        ("cos", elementwise("Cos", "x")),
+        ("pow", elementwise("Pow", "x z")),
         ("contraction 64 + 1", product_and_bias(128, 64, 16)),
         ("contraction 384 + 1", product_and_bias(128, 384, 16)),
         ("contraction 1,536 + 1", product_and_bias(16, 1_536, 16)),
@@ -170,6 +176,21 @@ fn quotes_are_above_what_is_measured_and_near_it() {
             (conviction..=conviction * most / 4).contains(&quoted),
             "{name}: {quoted} of {conviction}"
         );
+    }
+}
+
+/// Under a tensor-core profile a contraction is quoted as much more as the page says, and nothing else is.
+#[test]
+fn factors_that_may_be_rounded_are_quoted() {
+    for (model, more) in [
+        (product_and_bias(4, 512, 4), 512 * cost::ROUNDING_GAS),
+        (rows("Softmax", 512), 0),
+    ] {
+        let (mut plan, d) = staged(model.plan());
+        let length = d.encode().unwrap().len();
+        let fast = cost::cost(&plan, &d, length).verdict_gas;
+        plan.profile = Profile::TF32.encode();
+        assert_eq!(cost::cost(&plan, &d, length).verdict_gas, fast + more);
     }
 }
 

@@ -1,12 +1,14 @@
 //! What a worker says, from the wire and to it.
 
+use alloy_primitives::U256;
+
 use super::{
     Answer, Commitments, FromWorker, Hello, Job, Progress, Refuse, RefuseReason, Reply, RunResult, Stage, Upload,
     UploadHeader,
 };
 use crate::{
     WireError,
-    field::{address, at_most, clip, fixed, hash_bytes, hashes, required, text, uint, uint_bytes},
+    field::{address, at_most, clip, fixed, hash_bytes, hashes, required, text, uint, uint_bytes, word_bytes, words},
     limits,
     proto::worker::v1 as pb,
     value::ValueHeader,
@@ -227,6 +229,19 @@ impl TryFrom<pb::WorkerMessage> for FromWorker {
     }
 }
 
+/// Words of the parts of one node.
+const MAX_PARTS_WORDS: usize = limits::MAX_CHILDREN * limits::MAX_SUM_WORDS;
+
+/// A header's words.
+fn three(field: &'static str, bytes: &[u8]) -> Result<[U256; 3], WireError> {
+    let words = words(field, bytes, 3)?;
+    <[U256; 3]>::try_from(words).map_err(|words| WireError::Length {
+        field,
+        expected: 96,
+        actual: 32 * words.len(),
+    })
+}
+
 impl From<Reply> for pb::answer::Answer {
     fn from(reply: Reply) -> Self {
         match reply {
@@ -243,6 +258,33 @@ impl From<Reply> for pb::answer::Answer {
                 commitments: hash_bytes(commitments),
             }),
             Reply::Defend(witness) => Self::Defend(pb::DefendAnswer { witness }),
+            Reply::Total {
+                witness,
+                free,
+                parts,
+                signature,
+            } => Self::Total(pb::TotalAnswer {
+                witness,
+                free: uint_bytes(free),
+                parts: word_bytes(&parts),
+                signature: signature.to_vec(),
+            }),
+            Reply::Split {
+                header,
+                sums,
+                parts,
+                signature,
+            } => Self::Split(pb::SplitAnswer {
+                header: word_bytes(&header),
+                sums: word_bytes(&sums),
+                parts: word_bytes(&parts),
+                signature: signature.to_vec(),
+            }),
+            Reply::Prove { header, sums, witness } => Self::Prove(pb::ProveAnswer {
+                header: word_bytes(&header),
+                sums: word_bytes(&sums),
+                witness,
+            }),
             Reply::Unable(reason) => Self::Unable(pb::UnableAnswer {
                 reason: clip(reason, limits::MAX_TEXT_BYTES),
             }),
@@ -271,6 +313,33 @@ impl TryFrom<pb::answer::Answer> for Reply {
             Answer::Defend(pb::DefendAnswer { witness }) => {
                 Self::Defend(at_most("answer.defend.witness", witness, limits::MAX_WITNESS_BYTES)?)
             }
+            Answer::Total(pb::TotalAnswer {
+                witness,
+                free,
+                parts,
+                signature,
+            }) => Self::Total {
+                witness: at_most("answer.total.witness", witness, limits::MAX_WITNESS_BYTES)?,
+                free: uint("answer.total.free", &free)?,
+                parts: words("answer.total.parts", &parts, MAX_PARTS_WORDS)?,
+                signature: fixed("answer.total.signature", &signature)?,
+            },
+            Answer::Split(pb::SplitAnswer {
+                header,
+                sums,
+                parts,
+                signature,
+            }) => Self::Split {
+                header: three("answer.split.header", &header)?,
+                sums: words("answer.split.sums", &sums, limits::MAX_SUM_WORDS)?,
+                parts: words("answer.split.parts", &parts, MAX_PARTS_WORDS)?,
+                signature: fixed("answer.split.signature", &signature)?,
+            },
+            Answer::Prove(pb::ProveAnswer { header, sums, witness }) => Self::Prove {
+                header: three("answer.prove.header", &header)?,
+                sums: words("answer.prove.sums", &sums, limits::MAX_SUM_WORDS)?,
+                witness: at_most("answer.prove.witness", witness, limits::MAX_WITNESS_BYTES)?,
+            },
             Answer::Unable(pb::UnableAnswer { reason }) => {
                 Self::Unable(text("answer.unable.reason", reason, limits::MAX_TEXT_BYTES)?)
             }

@@ -267,6 +267,33 @@ pub enum Ask {
         /// Element of its output.
         element: u64,
     },
+    /// The sums of the parts of a whole long operator at one element, with a witness without its terms.
+    Total {
+        /// Operator of the plan.
+        operator: u32,
+        /// Element of its output.
+        element: u64,
+    },
+    /// The sums of a node of it, and those of the node's parts.
+    Split {
+        /// Operator of the plan.
+        operator: u32,
+        /// Element of its output.
+        element: u64,
+        /// Levels below the node.
+        depth: u32,
+        /// The node's index in its level.
+        index: u64,
+    },
+    /// The sums of one leaf of it, with a witness of its terms.
+    Prove {
+        /// Operator of the plan.
+        operator: u32,
+        /// Element of its output.
+        element: u64,
+        /// The leaf.
+        index: u64,
+    },
 }
 
 /// The worker's turn.
@@ -313,6 +340,38 @@ pub enum Reply {
     },
     /// A witness, at most [`crate::limits::MAX_WITNESS_BYTES`].
     Defend(Vec<u8>),
+    /// The totals of a long operator, as those of its parts.
+    Total {
+        /// A witness without its terms.
+        witness: Vec<u8>,
+        /// The header's free word.
+        free: U256,
+        /// The sums of each part, left to right; at most [`crate::limits::MAX_CHILDREN`] of
+        /// [`crate::limits::MAX_SUM_WORDS`] words.
+        parts: Vec<U256>,
+        /// The node key's signature.
+        signature: SignatureBytes,
+    },
+    /// A node of it.
+    Split {
+        /// Its header.
+        header: [U256; 3],
+        /// The node's sums.
+        sums: Vec<U256>,
+        /// The sums of each part, left to right.
+        parts: Vec<U256>,
+        /// The node key's signature.
+        signature: SignatureBytes,
+    },
+    /// A leaf of it.
+    Prove {
+        /// Its header.
+        header: [U256; 3],
+        /// The leaf's sums.
+        sums: Vec<U256>,
+        /// A witness of its terms.
+        witness: Vec<u8>,
+    },
     /// No answer, and why.
     Unable(String),
 }

@@ -235,6 +235,27 @@ impl From<Question> for pb::Question {
             }
             Ask::Layer(layer) => Kind::Layer(pb::LayerQuestion { layer }),
             Ask::Defend { operator, element } => Kind::Defend(pb::DefendQuestion { operator, element }),
+            Ask::Total { operator, element } => Kind::Total(pb::TotalQuestion { operator, element }),
+            Ask::Split {
+                operator,
+                element,
+                depth,
+                index,
+            } => Kind::Split(pb::SplitQuestion {
+                operator,
+                element,
+                depth,
+                index,
+            }),
+            Ask::Prove {
+                operator,
+                element,
+                index,
+            } => Kind::Prove(pb::ProveQuestion {
+                operator,
+                element,
+                index,
+            }),
         };
         Self {
             claim: claim.to_vec(),
@@ -282,6 +303,27 @@ impl TryFrom<pb::Question> for Question {
             },
             Kind::Layer(pb::LayerQuestion { layer }) => Ask::Layer(layer),
             Kind::Defend(pb::DefendQuestion { operator, element }) => Ask::Defend { operator, element },
+            Kind::Total(pb::TotalQuestion { operator, element }) => Ask::Total { operator, element },
+            Kind::Split(pb::SplitQuestion {
+                operator,
+                element,
+                depth,
+                index,
+            }) => Ask::Split {
+                operator,
+                element,
+                depth,
+                index,
+            },
+            Kind::Prove(pb::ProveQuestion {
+                operator,
+                element,
+                index,
+            }) => Ask::Prove {
+                operator,
+                element,
+                index,
+            },
         };
         Ok(Self {
             claim: fixed("question.claim", &claim)?,
