@@ -46,8 +46,10 @@ TARGETS = {
         "enclosure_limits",
         "enclosure_moments",
         "enclosure_honest",
+        "parts",
+        "parts_limits",
     ],
-    "/enclosure/": ["enclosure_constants", "enclosure_limits", "enclosure_honest", "profile_enclosures", "profile_engines"],
+    "/enclosure/": ["enclosure_constants", "enclosure_limits", "enclosure_honest", "profile_enclosures", "profile_engines", "parts"],
     "/leaf/rounded": ["tensor_cores"],
     "": ["envelopes", "profile_sums", "tensor_cores", "judge_terms", "judge", "lib"],
 }
