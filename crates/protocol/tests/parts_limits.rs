@@ -202,6 +202,24 @@ fn sums_of_the_largest_products_fit_their_lanes() {
         }
         totals[lane] = U256::ZERO;
     }
+    // Where factors may be rounded a term weighs up to 1 + 2^10 besides, and there are 2^20.
+    let terms = 1u32 << 20;
+    let shorter = Descriptor {
+        reduction_axes: vec![terms],
+        ..d.clone()
+    };
+    let most = (U256::from(0x00ff_ffffu64 * 0x00ff_ffff * 1025) << 127usize) * U256::from(terms);
+    let mut rounded = [U256::ZERO; 18];
+    rounded[8] = U256::from(terms);
+    for lane in 9..17 {
+        for (sum, known) in [(most, true), (U256::ONE << 206usize, false)] {
+            rounded[lane] = sum;
+            let fp16 = Profile::FP16.encode();
+            let check = check_totals(&shorter, fp16, &operands, &bytes_of(&[ONE]), 0, U256::ZERO, &rounded).unwrap();
+            assert_eq!(check.is_some(), known, "{lane}");
+        }
+        rounded[lane] = U256::ZERO;
+    }
     totals[8] += U256::ONE;
     let check = check_totals(&d, WIDE, &operands, &bytes_of(&[ONE]), 0, U256::ZERO, &totals);
     assert_eq!(check, Ok(None), "more terms than there are");
