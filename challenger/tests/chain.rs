@@ -538,7 +538,7 @@ async fn killed_in_the_middle_it_goes_on_from_the_chain_and_its_store_with_no_co
 async fn a_silent_worker_is_timed_out() {
     let short = IMarket::Parameters {
         clockSeconds: 12,
-        extensionSeconds: 2,
+        extensionSeconds: 1,
         maxTurns: 6,
         ..devnet_parameters()
     };

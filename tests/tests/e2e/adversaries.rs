@@ -30,7 +30,7 @@ async fn every_adversary_loses_and_every_requester_is_served() -> Result<()> {
         None,
         IMarket::Parameters {
             clockSeconds: 30,
-            extensionSeconds: 3,
+            extensionSeconds: 2,
             ..devnet_parameters()
         },
     )
