@@ -6,7 +6,7 @@ use serde::Serialize;
 use touchstone_protocol::{
     descriptor::Descriptor,
     dispute::{Side, questions},
-    merkle,
+    merkle, parts,
 };
 
 use crate::{
@@ -16,15 +16,22 @@ use crate::{
 
 /// Gas of calls as transactions of their own, the judge's part left out: the first table of `docs/gas.md`, where `layer` and `point`
 /// name an operator of a plan of [`PLAN_DEPTH`] levels by a descriptor of [`DESCRIPTOR_BYTES`] bytes.
-const OPEN: u64 = 323_968;
-const OPEN_AND_CONVICT: u64 = 505_886;
-const ASK: u64 = 86_755;
-const REVEAL: u64 = 93_932;
-const DESCEND: u64 = 105_285;
-const LAYER: u64 = 155_816;
-const ANSWER_LAYER: u64 = 154_491;
-const POINT: u64 = 154_796;
-const CONVICT: u64 = 329_088;
+const OPEN: u64 = 324_015;
+const OPEN_AND_CONVICT: u64 = 507_706;
+const ASK: u64 = 86_831;
+const REVEAL: u64 = 94_208;
+const DESCEND: u64 = 105_450;
+const LAYER: u64 = 160_404;
+const ANSWER_LAYER: u64 = 155_087;
+const POINT: u64 = 159_469;
+const CONVICT: u64 = 330_934;
+const DEFEND: u64 = 222_326;
+const TOTAL: u64 = 264_881;
+const PART: u64 = 149_739;
+const SPLIT: u64 = 174_817;
+const PROVE: u64 = 232_109;
+/// What judging totals costs at most: they read no terms (the table *Parts* of the page).
+const TOTALS: u64 = 250_000;
 
 /// Levels of the plan that the page measures, and bytes of its descriptors.
 const PLAN_DEPTH: u64 = 7;
@@ -95,6 +102,15 @@ fn naming(plan: &Plan, descriptor_bytes: usize) -> u64 {
 /// The shortest way to convict an element of the operator: by a challenger that has the values. Where the operator reads or writes
 /// inner values, the worker has to commit to them first.
 pub(crate) fn conviction(plan: &Plan, d: &Descriptor, bytes: usize, cost: Cost) -> Way {
+    if parts::is_long(d) {
+        let mut moves = vec![step("open", Side::Challenger, OPEN)];
+        if d.touches_inner() {
+            moves.push(step("layer", Side::Challenger, LAYER + naming(plan, bytes)));
+            moves.push(step("answerLayer", Side::Worker, ANSWER_LAYER));
+        }
+        moves.extend(by_parts(plan, d, bytes, cost));
+        return Way::of(&moves);
+    }
     if !d.touches_inner() {
         let gas = OPEN_AND_CONVICT + within(cost);
         return Way::of(&[step("openAndConvict", Side::Challenger, gas)]);
@@ -117,10 +133,31 @@ pub(crate) fn dispute(plan: &Plan, d: &Descriptor, bytes: usize, cost: Cost) -> 
         moves.push(step("answerLayer", Side::Worker, ANSWER_LAYER));
         moves.extend(walk(d.layer_inner_count));
     }
+    if parts::is_long(d) {
+        moves.extend(by_parts(plan, d, bytes, cost));
+        return Way::of(&moves);
+    }
     moves.push(step("point", Side::Challenger, POINT + naming(plan, bytes)));
     // A defence that shows an element outside strikes, as a conviction does: the dearer end.
     moves.push(convict(Side::Worker, cost));
     Way::of(&moves)
+}
+
+/// From a long operator's element to a leaf of its terms, which the worker proves.
+fn by_parts(plan: &Plan, d: &Descriptor, bytes: usize, cost: Cost) -> Vec<Move> {
+    let mut moves = vec![
+        step("point", Side::Challenger, POINT + naming(plan, bytes)),
+        step("total", Side::Worker, TOTAL + TOTALS),
+        step("part", Side::Challenger, PART),
+    ];
+    // The totals are those of parts one question down.
+    for _ in 1..questions(parts::leaves(d)) {
+        moves.push(step("split", Side::Worker, SPLIT));
+        moves.push(step("part", Side::Challenger, PART));
+    }
+    // As with a defence, the dearer end is a strike.
+    moves.push(step("prove", Side::Worker, PROVE + CONVICT - DEFEND + within(cost)));
+    moves
 }
 
 /// Opens an element and has it judged.
@@ -174,14 +211,21 @@ mod tests {
             ("answerLayer", ANSWER_LAYER),
             ("point", POINT),
             ("convict", CONVICT),
+            ("defend", DEFEND),
+            ("total", TOTAL),
+            ("part", PART),
+            ("split", SPLIT),
+            ("prove", PROVE),
             ("a sibling more", SIBLING_GAS),
             ("a byte of descriptor more", DESCRIPTOR_BYTE_GAS),
             ("a term whose factors may be rounded more", cost::ROUNDING_GAS),
         ] {
             assert_eq!(measured(call), [gas], "{call}");
         }
-        let dearest = ["reveal again", "descend to a leaf", "defend"].map(|call| measured(call)[0]);
-        assert!(dearest[0] <= REVEAL && dearest[1] <= DESCEND && dearest[2] <= CONVICT);
+        let dearest = ["reveal again", "descend to a leaf", "defend", "part to a leaf"].map(|call| measured(call)[0]);
+        assert!(dearest[0] <= REVEAL && dearest[1] <= DESCEND && dearest[2] <= CONVICT && dearest[3] <= PART);
+        let codes = ["Contract", "Sum", "Mean", "Softmax", "LayerNorm", "MaxPool", "ArgMax"];
+        assert!(codes.iter().all(|code| measured(code)[0] <= TOTALS));
     }
 
     /// A layer with an inner value after one without: 65 trace values are three questions, 2 inner values one.
@@ -222,6 +266,20 @@ mod tests {
             first.dispute.gas - first.dispute.worker_gas,
             above(OPEN) + above(ASK) + 3 * above(DESCEND) + above(POINT + naming(&plan, first.descriptor_bytes))
         );
+    }
+
+    #[test]
+    fn long_operators_are_walked_down_to_a_leaf() {
+        // 64 leaves: open, point, total, part, split, part, prove.
+        for (terms, moves, turns) in [(65_536, 7, 3), (4_097, 5, 2), (1 << 20, 11, 5)] {
+            let model = Model::new().input("x", 1, &[1]).output("y").ints("shape", &[terms]);
+            let plan = model.node("Expand", "x shape", "e").node("ReduceSum", "e", "y").plan();
+            let info = plan.inspect();
+            let sum = info.operators.last().unwrap();
+            assert_eq!((sum.conviction.moves, sum.conviction.turns), (moves, turns), "{terms}");
+            // Pointed at blindly, after a walk through a trace of one value.
+            assert_eq!((sum.dispute.moves, sum.dispute.turns), (moves, turns), "{terms}");
+        }
     }
 
     #[test]
