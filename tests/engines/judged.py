@@ -27,9 +27,10 @@ def file_name(value: str) -> str:
 
 
 def audit(touchstone: Path, model: Path, inputs: dict, values: dict, profile: str) -> list[dict]:
-    """What the judge says of each operator that was given.
+    """What the judge says of each operator whose result and operands the engine gave.
 
-    What was not given (copies that the compiler adds, whole numbers) was computed from what was, exactly."""
+    What was not given (copies that the compiler adds, whole numbers) was computed from what was, exactly. But ReduceL2 is two operators
+    of a plan, and no engine gives the sum of squares between them: the root is left out, for its operand is not the engine's own."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         (folder / "values").mkdir()
@@ -47,11 +48,11 @@ def audit(touchstone: Path, model: Path, inputs: dict, values: dict, profile: st
     report = json.loads(told.stdout)
     operators = report["operators"]
     for operator in operators:
-        if not operator["given"] and operator["against"]:
-            raise RuntimeError(f"{model.name}: {operator['value']} was computed from values that nobody gave")
+        if operator["against"] and operator["code"] != "Sqrt":
+            raise RuntimeError(f"{model.name}: {operator['value']} is judged against values that nobody gave")
     if report["inside"] != (told.returncode == 0) or report["inside"] != all(o["inside"] for o in operators):
         raise RuntimeError(f"{model.name}: exit status {told.returncode} and report contradict each other")
-    return [operator for operator in operators if operator["given"]]
+    return [operator for operator in operators if operator["given"] and not operator["against"]]
 
 
 def worst(operators: list[dict]) -> dict[str, dict]:
