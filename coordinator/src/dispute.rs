@@ -2,6 +2,8 @@
 //!
 //! An answer is checked here only so far that a lying worker cannot make the coordinator pay for a call that the contract
 //! refuses. Whether a witness or totals convince is the judge's business; the sender asks the contract before it sends.
+//!
+//! Longer than the house size: half of it are its tests, one for each kind of answer.
 
 use touchstone_chain::{
     B256, Bytes, U256,

@@ -1,5 +1,7 @@
 //! The chain, asked by the worker itself: are the contracts the right ones, does a lease say what the request says, what became of
 //! a claim, and whose turn is it in its disputes. With it the coordinator is a convenience.
+//!
+//! Longer than the house size: a third of it are its tests, of every fact of a lease and every phase of a dispute.
 
 use std::{sync::Arc, time::Duration};
 

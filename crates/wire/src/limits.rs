@@ -18,8 +18,8 @@ pub const MAX_VALUE_BYTES: u64 = 1 << 31;
 pub const MAX_RANK: usize = 8;
 /// Nodes in one reveal: `2^3`.
 pub const MAX_CHILDREN: usize = 8;
-/// Words of the sums of one part of a long operator; the codes have at most nine.
-pub const MAX_SUM_WORDS: usize = 16;
+/// Words of the sums of one part of a long operator; contractions under the tensor-core profiles have the most, 17.
+pub const MAX_SUM_WORDS: usize = 20;
 /// Models that a worker announces.
 pub const MAX_MODELS: usize = 1_024;
 /// Jobs at once of one worker.

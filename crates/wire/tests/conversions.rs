@@ -440,7 +440,7 @@ fn broken_words_are_refused_by_field() {
                 total.parts.extend([0; 32])
             }
         },
-        "answer.total.parts has 129 items",
+        "answer.total.parts has 161 items",
     );
     check(
         0,
@@ -449,7 +449,7 @@ fn broken_words_are_refused_by_field() {
                 total.parts.pop();
             }
         },
-        "answer.total.parts has 4095 bytes, expected 4096",
+        "answer.total.parts has 5119 bytes, expected 5120",
     );
     check(
         0,
