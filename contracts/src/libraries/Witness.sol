@@ -16,6 +16,7 @@ import {Tensor} from "./Tensor.sol";
 /// @title Opening a witness
 /// @notice Reads PROTOCOL.md section 6 in order and holds everything against the context; mirrors
 /// `crates/protocol/src/witness/mod.rs`. Total: what does not open ends with a reason, never with a revert.
+/// @dev Longer than the house size: the reasons and the three judges share the opening.
 library Witness {
     uint256 internal constant TRUNCATED = 1;
     uint256 internal constant TRAILING = 2;

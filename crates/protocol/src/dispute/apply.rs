@@ -1,4 +1,6 @@
 //! What each move does.
+//!
+//! Longer than the house size: one function a move, beside each other, so that no phase is forgotten.
 
 use alloy_primitives::U256;
 

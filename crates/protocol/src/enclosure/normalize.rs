@@ -6,6 +6,8 @@
 //! (D ± H)·g/(n·√(σ̂² + ε))·(1 ± 8u) + β up to the last rounding, u|ŷ|. Square roots are of the interval, never linearised.
 //!
 //! u = 2^-24; under `wide` 2^-53, nothing overflows or underflows on the way, and the result must meet ŷ's rounding cell.
+//!
+//! Longer than the house size: rows at once and rows by parts, and batch norm, share the arithmetic of roots and gaps.
 
 use alloy_primitives::aliases::I512;
 use alloy_primitives::{I256, U256, U512, uint};
