@@ -43,12 +43,14 @@ pub(crate) struct Times {
 impl Times {
     pub(crate) fn new(clocks: &Clocks, plan: &Plan, inspection: &Inspection) -> Self {
         let turns = turns_of_model(plan.trace_count, plan.operators.len() as u32);
-        let walked = u16::try_from(inspection.worst_dispute.turns).unwrap_or(u16::MAX);
+        // Both clocks run down, and an extension in each of the worker's turns and the challenger's, which are one more.
+        let walk = 2 * u64::from(clocks.clock)
+            + (2 * u64::from(inspection.worst_dispute.turns) + 1) * u64::from(clocks.extension);
         let dispute = longest(clocks.clock, clocks.extension, clocks.max_turns);
         Self {
             turns,
             max_turns: clocks.max_turns,
-            walk: longest(clocks.clock, clocks.extension, walked).min(dispute),
+            walk: walk.min(dispute),
             dispute,
             undisputed: clocks.window.into(),
             disputed: u64::from(clocks.window) + dispute,

@@ -172,14 +172,14 @@ fn inspection_quotes_disputes() {
         }
         assert!(number("conviction", "moves") <= 4 && number("conviction", "gas") < number("dispute", "gas"));
     }
-    // The devnet: clocks of 60 s, 5 s a move, 10 turns, a window of 20 s.
+    // The devnet: clocks of 60 s, 4 s a move, 10 turns and 5 for parts, a window of 20 s.
     let times = &whole["times"];
     let turns = whole["worst_dispute"]["turns"].as_u64().unwrap();
-    assert_eq!(times["walk_seconds"], 2 * 60 + (2 * turns + 1) * 5);
-    assert_eq!(times["dispute_seconds"], 2 * 60 + (2 * 10 + 1) * 5);
+    assert_eq!(times["walk_seconds"], 2 * 60 + (2 * turns + 1) * 4);
+    assert_eq!(times["dispute_seconds"], 2 * 60 + (2 * (10 + 5) + 1) * 4);
     assert_eq!(
         (&times["final_seconds_undisputed"], &times["final_seconds_disputed"]),
-        (&20.into(), &(20 + 225).into())
+        (&20.into(), &(20 + 244).into())
     );
     assert_eq!(times["requests_are_taken"], true);
     let other = json(&[
@@ -193,8 +193,8 @@ fn inspection_quotes_disputes() {
         "4",
     ]);
     let times = &other["times"];
-    assert_eq!(times["dispute_seconds"], 2 * 3_600 + 9 * 600);
-    assert_eq!(times["final_seconds_disputed"], 86_400 + 2 * 3_600 + 9 * 600);
+    assert_eq!(times["dispute_seconds"], 2 * 3_600 + 19 * 600);
+    assert_eq!(times["final_seconds_disputed"], 86_400 + 2 * 3_600 + 19 * 600);
     assert_eq!(times["requests_are_taken"], false);
 
     let page = inspect(&[]);
@@ -204,7 +204,7 @@ fn inspection_quotes_disputes() {
         page.contains(&format!("the longest walk: at most {moves} moves, {gas} gas")),
         "{page}"
     );
-    assert!(page.contains("any dispute 225 s at most"), "{page}");
+    assert!(page.contains("any dispute 244 s at most"), "{page}");
     assert!(inspect(&["--max-turns", "4"]).contains("it refuses requests for this model"));
 }
 
