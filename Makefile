@@ -38,7 +38,7 @@ lint: setup ## formatting and lints, warnings are errors
 
 mutants: setup ## break the judge in one place at a time: the named test has to fail (docs/mutants.tsv; quick where nothing changed)
 	@cargo fetch --locked --quiet
-	@python3 scripts/mutants.py
+	@python3 scripts/mutants.py --jobs 2
 
 nightly: setup ## both judges on more than a million cases, and 60 mutants; an hour or two
 	@cargo fetch --locked --quiet

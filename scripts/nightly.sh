@@ -13,4 +13,4 @@ TOUCHSTONE_CASES=${1:-150000} cargo test -p touchstone-protocol --test different
 cases=$(sed -nE 's/.*: ([0-9]+) cases,.*/\1/p' "$log" | awk '{ sum += $1 } END { print sum + 0 }')
 printf 'nightly: the judges agree on %s cases\n' "$cases"
 [ "$cases" -ge "$least" ] || { printf 'nightly: %s cases, expected at least %s: give more per family\n' "$cases" "$least" >&2; exit 1; }
-python3 scripts/mutants.py --sample 60
+python3 scripts/mutants.py --jobs 2 --sample 60
