@@ -411,8 +411,10 @@ fn a_free_word_that_is_not_the_rows_is_refused() {
         (Code::LayerNorm, [127, 128, 129]),
     ] {
         let mut case = long(&mut stream, code, 3000);
-        // Numbers of 2 to 3, the greatest of them 2 with its exponent 128.
-        case.operands[0] = support::bytes_of(&[0x4000_0000; 3000]);
+        // Twos, of exponent 128, and some ones, the element's own term among them: a lower word is some term's, but not the greatest's.
+        let mut row = [0x4000_0000; 3000];
+        row[..10].fill(0x3f80_0000);
+        case.operands[0] = support::bytes_of(&row);
         for (free, honest) in words.into_iter().zip([false, true, false]) {
             let (d, operands, output) = (&case.descriptor, case.operands(), case.output(3, 0));
             let head = Header {
