@@ -40,7 +40,7 @@ mutants: setup ## break the judge in one place at a time: the named test has to 
 	@cargo fetch --locked --quiet
 	@python3 scripts/mutants.py --jobs 2
 
-nightly: setup ## both judges on more than a million cases, and 60 mutants; an hour or two
+nightly: setup ## both judges on more than a million cases, and 60 mutants; half an hour
 	@cargo fetch --locked --quiet
 	@scripts/nightly.sh
 

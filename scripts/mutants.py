@@ -247,6 +247,8 @@ class Tree:
         (self.root / ".state").mkdir(exist_ok=True)
         tools = self.root / ".state/bin"
         if not tools.exists():
+            # A link may be left that leads to where the repository was.
+            tools.unlink(missing_ok=True)
             tools.symlink_to(ROOT / ".state/bin")
         self.environment = dict(os.environ, CARGO_TARGET_DIR=str(STATE / f"target{beside}"), TOUCHSTONE_CASES=CASES)
         self.environment.pop("TOUCHSTONE_UPDATE", None)
