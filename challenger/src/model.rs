@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
-use touchstone_engine::{ModelTrees, Value};
+use touchstone_engine::{LayerTrace, ModelTrees, Opened, Trace, Value};
 use touchstone_model::{
     CompileError, CompileOptions,
     plan::{Io, Plan, PlanError},
@@ -59,6 +59,16 @@ pub enum SplitError {
 }
 
 impl Model {
+    /// What a run of the model commits to, ready to be opened: its boundary values, and the inner ones of a layer.
+    pub(crate) fn opened<'a>(&'a self, trace: &'a Trace, layer: Option<&'a LayerTrace>) -> Opened<'a> {
+        Opened {
+            plan: &self.plan,
+            model: &self.trees,
+            trace,
+            layer,
+        }
+    }
+
     /// Compiles a file under a publisher.
     ///
     /// # Errors

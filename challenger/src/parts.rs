@@ -1,7 +1,7 @@
 //! Long operators: what a worker gave of a node, held against what its committed operands give.
 
 use alloy_primitives::{B256, U256};
-use touchstone_engine::{LayerTrace, Long, Opened, Trace};
+use touchstone_engine::{LayerTrace, Long, Trace};
 use touchstone_protocol::{
     dispute::{Phase, Position},
     judge::JudgeError,
@@ -41,7 +41,7 @@ pub(crate) fn compare(
     position: &Position,
     given: &Given,
 ) -> Result<Compared, PartsError> {
-    let opened = opened(model, trace, layer);
+    let opened = model.opened(trace, layer);
     let d = model
         .plan
         .operators
@@ -74,21 +74,12 @@ pub(crate) fn prove(
     position: &Position,
     given: &Given,
 ) -> Result<Vec<u8>, NoEvidence> {
-    let (opened, leaf) = (opened(model, trace, layer), position.index);
+    let (opened, leaf) = (model.opened(trace, layer), position.index);
     let witness = opened.part(position.operator, position.element, leaf)?;
     let header = Header::from_words(given.header);
     match witness::judge_part(&opened.context(), &witness, leaf, &header, &given.sums).verdict {
         witness::Verdict::Outside => Ok(witness),
         verdict => Err(NoEvidence::Verdict(verdict)),
-    }
-}
-
-fn opened<'a>(model: &'a Model, trace: &'a Trace, layer: Option<&'a LayerTrace>) -> Opened<'a> {
-    Opened {
-        plan: &model.plan,
-        model: &model.trees,
-        trace,
-        layer,
     }
 }
 

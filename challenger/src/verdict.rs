@@ -5,7 +5,7 @@
 
 use std::num::NonZero;
 
-use touchstone_engine::{Engine, LayerTrace, Long, Opened, Trace, Value, judge_layer};
+use touchstone_engine::{Engine, LayerTrace, Long, Trace, Value, judge_layer};
 use touchstone_protocol::{
     descriptor::Place,
     judge::JudgeError,
@@ -215,12 +215,7 @@ pub fn judge_opened(
 /// # Errors
 /// It does not convict.
 pub fn convict(model: &Model, trace: &Trace, layer: Option<&LayerTrace>, at: At) -> Result<Vec<u8>, NoEvidence> {
-    let opened = Opened {
-        plan: &model.plan,
-        model: &model.trees,
-        trace,
-        layer,
-    };
+    let opened = model.opened(trace, layer);
     let witness = opened.witness(at.operator, at.element)?;
     match witness::judge(&opened.context(), &witness).verdict {
         witness::Verdict::Outside => Ok(witness),
@@ -240,12 +235,7 @@ pub fn accuse(model: &Model, trace: &Trace, layer: Option<&LayerTrace>, at: At) 
     if !parts::is_long(d) {
         return convict(model, trace, layer, at).map(drop);
     }
-    let opened = Opened {
-        plan: &model.plan,
-        model: &model.trees,
-        trace,
-        layer,
-    };
+    let opened = model.opened(trace, layer);
     let long = Long::of(&opened, d, model.plan.profile, at.element)?;
     let header = long.header()?;
     let totals = long.add_up(&long.parts(&header, parts::depth(d), 0)?);

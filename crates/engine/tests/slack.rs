@@ -9,6 +9,7 @@ use std::sync::Arc;
 use common::{Noise, TORCH, bounded, compiled, models, operand, plan, profiles, rows, under, vector};
 use touchstone_engine::{
     Engine, Keep, Reference, Run, Value,
+    operator::compute,
     slack::{self, Limits, Question},
 };
 use touchstone_model::plan::{Layer, Plan};
@@ -258,7 +259,7 @@ fn attack(plan: &Plan, input: &Value, signs: &[Option<Vec<f64>>]) -> (Vec<f32>, 
                 place => values[&key(d.layer, place)].clone(),
             })
             .collect();
-        let mut value = alone(d, &operands);
+        let mut value = compute(&Reference, plan, operator as u32, &operands).unwrap();
         if let Some(signs) = &signs[operator] {
             let bytes: Vec<&[u8]> = operands.iter().map(|value| &*value.bytes).collect();
             let mut results = value.bytes.to_vec();
@@ -272,43 +273,6 @@ fn attack(plan: &Plan, input: &Value, signs: &[Option<Vec<f64>>]) -> (Vec<f32>, 
         values.insert(key(d.layer, d.place), value);
     }
     (values[&key(0, Place::Output(0))].to_f32().unwrap(), pushed)
-}
-
-/// One operator on the reference engine.
-fn alone(d: &Descriptor, operands: &[Value]) -> Value {
-    let mut d = d.clone();
-    (d.layer, d.layer_inner_count, d.place) = (0, 0, Place::Output(0));
-    for (at, operand) in d.operands.iter_mut().enumerate() {
-        operand.place = Place::Input(at as u32);
-    }
-    let io = |value: &Value| touchstone_model::plan::Io {
-        name: "x".into(),
-        dtype: value.dtype,
-        dims: value.dims.clone(),
-    };
-    let plan = Plan {
-        profile: Profile::FAST.encode(),
-        inputs: operands.iter().map(io).collect(),
-        outputs: vec![touchstone_model::plan::Io {
-            name: "y".into(),
-            dtype: d.dtype,
-            dims: d.dims.clone(),
-        }],
-        weights: Vec::new(),
-        names: vec!["y".into()],
-        values: Vec::new(),
-        layers: vec![Layer {
-            operators: 0..1,
-            inner_count: 0,
-        }],
-        trace_count: 0,
-        operators: vec![d],
-    };
-    Reference
-        .run(&Arc::new(plan), operands, Keep::Boundary)
-        .unwrap()
-        .outputs
-        .remove(0)
 }
 
 /// Moves an element as far as the judge allows; whether it moved.
