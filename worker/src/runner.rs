@@ -177,14 +177,19 @@ fn library() -> String {
 
 /// Inputs for the self-test: any will do that exercise arithmetic; these are small fractions, and small numbers for integers.
 fn probe(plan: &Plan) -> Vec<Value> {
-    use touchstone_protocol::descriptor::Dtype;
+    use touchstone_protocol::{descriptor::Dtype, half};
+    let small = |i: usize| ((i * 7919) % 257) as f32 / 257.0 - 0.25;
     plan.inputs
         .iter()
         .map(|io| {
             let elements = io.dims.iter().map(|dim| *dim as usize).product::<usize>();
             let bytes: Vec<u8> = (0..elements)
                 .flat_map(|i| match io.dtype {
-                    Dtype::F32 => (((i * 7919) % 257) as f32 / 257.0 - 0.25).to_le_bytes().to_vec(),
+                    Dtype::F32 => small(i).to_le_bytes().to_vec(),
+                    Dtype::F16 | Dtype::Bf16 => {
+                        let bits = half::encode(io.dtype, small(i).to_bits());
+                        bits.to_le_bytes()[..2].to_vec()
+                    }
                     Dtype::I32 => ((i % 2) as i32).to_le_bytes().to_vec(),
                     Dtype::I64 => ((i % 2) as i64).to_le_bytes().to_vec(),
                     Dtype::U8 | Dtype::Bool => vec![(i % 2) as u8],

@@ -3,20 +3,25 @@ pragma solidity 0.8.37;
 
 import {Elements} from "../libraries/Elements.sol";
 import {Fp32} from "../libraries/Fp32.sol";
+import {Half} from "../libraries/Half.sol";
 import {Rules} from "../libraries/Rules.sol";
 import {Tensor} from "../libraries/Tensor.sol";
 
 /// @title Operators whose result is one correctly rounded number, an integer, or a truth value
 /// @notice Mirrors `crates/protocol/src/leaf/exact.rs`. Operands and result are element bits.
 library Exact {
-    /// @notice Whether `y`, of dtype `to`, is what the operator may give for operands of dtype `from`. Unary ones ignore `b`.
+    /// @notice Whether `y`, of dtype `to`, is what the operator may give for operands of dtype `from`. Unary ones ignore `b`. An f16 or
+    /// bf16 is the f32 that it equals; a result in one of them is the f32 result, rounded.
     function check(uint256 code, uint256 from, uint256 to, uint256 a, uint256 b, uint256 y)
         internal
         pure
         returns (bool)
     {
-        uint256 expected = apply_(code, from, to, a, b);
-        if (to != Tensor.F32) return y == expected;
+        if (Tensor.isHalf(from)) (from, a, b) = (Tensor.F32, Half.decode(from, a), Half.decode(from, b));
+        uint256 wide = Tensor.isHalf(to) ? Tensor.F32 : to;
+        uint256 expected = apply_(code, from, wide, a, b);
+        if (wide != Tensor.F32) return y == expected;
+        (expected, y) = (Half.decode(to, Half.encode(to, expected)), Half.decode(to, y));
         if (code == Rules.MIN || code == Rules.MAX) {
             // The sign of zero is free; of a NaN and a number, the number may be the result too.
             return Fp32.sameValue(y, expected) || (Fp32.isNan(a) && Fp32.sameValue(y, b))

@@ -64,7 +64,7 @@ library RoundedMath {
                 let f := shr(23, y)
                 let m := mul(or(and(x, 0x7fffff), shl(23, gt(e, 0))), or(and(y, 0x7fffff), shl(23, gt(f, 0))))
                 e := add(add(e, iszero(e)), add(f, iszero(f)))
-                let lane := add(lanes_, shl(5, shr(7, e)))
+                let lane := add(lanes_, and(shr(2, e), 0x60))
                 mstore(lane, add(mload(lane), shl(and(e, 127), mul(m, weight))))
             }
             let from := a

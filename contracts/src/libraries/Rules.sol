@@ -83,7 +83,8 @@ library Rules {
         if (code == MAX_POOL || code == SUM) return n == 1 && params == 0 && _all(o, Tensor.F32);
         if (code == MEAN) return n == 1 && params == 1 && o.params[0] <= 1 && _all(o, Tensor.F32);
         if (code == ARG_MAX) {
-            return n == 1 && axes == 1 && params == 0 && _number(o.operands[0].dtype) && _index(o.dtype);
+            return n == 1 && axes == 1 && params == 0
+                && (o.operands[0].dtype == Tensor.F32 || _index(o.operands[0].dtype)) && _index(o.dtype);
         }
         if (code == SOFTMAX) return n == 1 && axes == 1 && params == 1 && _row(o, o.params[0]) && _all(o, Tensor.F32);
         if (code == LAYER_NORM) {
@@ -94,12 +95,21 @@ library Rules {
         }
         if (axes != 0 || params != 0) return false;
         if (code >= ADD && code <= DIV || code == MIN || code == MAX) {
-            return n == 2 && _number(o.dtype) && _all(o, o.dtype);
+            return n == 2 && (_float(o.dtype) || _index(o.dtype)) && _all(o, o.dtype);
         }
-        if (code == NEG || code == ABS) return n == 1 && _number(o.dtype) && _all(o, o.dtype);
-        if (code == SQRT || code == RELU || (code >= ERF && code <= COS)) return n == 1 && _all(o, Tensor.F32);
+        if (code == NEG || code == ABS) {
+            return n == 1 && (_float(o.dtype) || _index(o.dtype)) && _all(o, o.dtype);
+        }
+        if (code == SQRT || code == RELU) return n == 1 && _float(o.dtype) && _all(o, o.dtype);
+        if (code >= ERF && code <= COS) return n == 1 && _all(o, Tensor.F32);
         if (code == POW) return n == 2 && _all(o, Tensor.F32);
-        if (code == CAST) return n == 1;
+        if (code == CAST) {
+            // To and from the others f16 and bf16 go by way of f32.
+            return n == 1
+                && (o.dtype == Tensor.F32
+                    || o.operands[0].dtype == Tensor.F32
+                    || !(Tensor.isHalf(o.dtype) || Tensor.isHalf(o.operands[0].dtype)));
+        }
         if (code == WHERE) {
             return n == 3 && o.operands[0].dtype == Tensor.BOOL && o.operands[1].dtype == o.dtype
                 && o.operands[2].dtype == o.dtype;
@@ -119,8 +129,8 @@ library Rules {
         return o.dtype == dtype;
     }
 
-    function _number(uint256 dtype) private pure returns (bool) {
-        return dtype == Tensor.F32 || dtype == Tensor.I32 || dtype == Tensor.I64;
+    function _float(uint256 dtype) private pure returns (bool) {
+        return dtype == Tensor.F32 || Tensor.isHalf(dtype);
     }
 
     function _index(uint256 dtype) private pure returns (bool) {

@@ -80,7 +80,8 @@ library SumsMath {
             for { let left := count } left { left := sub(left, 1) } {
                 let x := shr(224, mload(from))
                 let y := shr(224, mload(other))
-                let lane := add(lanes, shl(7, shr(31, xor(x, y))))
+                // Lanes of the sign, four words of them; of the exponent, below 2^9, bits 7 and 8: masks, for shifts there and back would be made large ones.
+                let lane := add(lanes, and(shr(24, xor(x, y)), 0x80))
                 let e := and(shr(23, x), 0xff)
                 let f := and(shr(23, y), 0xff)
                 // Bit 8 of either is set by an exponent of 255.
@@ -88,7 +89,7 @@ library SumsMath {
                 // A subnormal has no leading bit, and the exponent of the least normal.
                 x := mul(or(and(x, 0x7fffff), shl(23, gt(e, 0))), or(and(y, 0x7fffff), shl(23, gt(f, 0))))
                 e := add(add(e, iszero(e)), add(f, iszero(f)))
-                lane := add(lane, shl(5, shr(7, e)))
+                lane := add(lane, and(shr(2, e), 0x60))
                 mstore(lane, add(mload(lane), shl(and(e, 127), x)))
                 from := add(from, strideA)
                 other := add(other, strideB)
@@ -136,12 +137,12 @@ library SumsMath {
             for { let slot := list } lt(slot, end) {} {
                 slot := add(slot, 32)
                 let x := mload(slot)
-                let lane := add(lanes, shl(7, shr(31, x)))
+                let lane := add(lanes, and(shr(24, x), 0x80))
                 let e := and(shr(23, x), 0xff)
                 special := or(special, add(e, 1))
                 x := or(and(x, 0x7fffff), shl(23, gt(e, 0)))
                 e := add(add(e, iszero(e)), 150)
-                lane := add(lane, shl(5, shr(7, e)))
+                lane := add(lane, and(shr(2, e), 0x60))
                 mstore(lane, add(mload(lane), shl(and(e, 127), x)))
             }
             special := and(special, 256)
@@ -379,7 +380,7 @@ library SumsMath {
     function _add(Sums memory sums, uint256 negative, uint256 significand, uint256 exponent) private pure {
         uint256 lanes = sums.lanes;
         assembly ("memory-safe") {
-            let lane := add(add(lanes, shl(7, negative)), shl(5, shr(7, exponent)))
+            let lane := add(add(lanes, shl(7, negative)), and(shr(2, exponent), 0x60))
             mstore(lane, add(mload(lane), shl(and(exponent, 127), significand)))
         }
     }

@@ -17,12 +17,20 @@ library Tensor {
     uint256 internal constant I32 = 6;
     uint256 internal constant I64 = 7;
     uint256 internal constant BOOL = 9;
+    uint256 internal constant F16 = 10;
+    uint256 internal constant BF16 = 16;
 
     /// @notice Bytes of one element; 0 for a number that is no dtype.
     function sizeOf(uint256 dtype) internal pure returns (uint256) {
         if (dtype == F32 || dtype == I32) return 4;
         if (dtype == U8 || dtype == BOOL) return 1;
+        if (isHalf(dtype)) return 2;
         return dtype == I64 ? 8 : 0;
+    }
+
+    /// @notice Whether this is one of the formats of two bytes.
+    function isHalf(uint256 dtype) internal pure returns (bool) {
+        return dtype == F16 || dtype == BF16;
     }
 
     /// @notice Chunks of a tensor of this many bytes: at least one.

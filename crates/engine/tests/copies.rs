@@ -34,7 +34,15 @@ fn direct(case: &(Arc<Plan>, Vec<Value>), fill: u64) -> Vec<u8> {
     (0..elements(d)).flat_map(element).collect()
 }
 
-const DTYPES: [Dtype; 5] = [Dtype::F32, Dtype::U8, Dtype::I32, Dtype::I64, Dtype::Bool];
+const DTYPES: [Dtype; 7] = [
+    Dtype::F32,
+    Dtype::U8,
+    Dtype::I32,
+    Dtype::I64,
+    Dtype::Bool,
+    Dtype::F16,
+    Dtype::Bf16,
+];
 
 type Operands = fn(Dtype, &mut Noise) -> Vec<Operand_>;
 

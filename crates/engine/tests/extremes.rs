@@ -148,7 +148,15 @@ fn exact_operators() {
             [plan(code, Dtype::F32, &n, &[], &[], vec![operand(vector(&a), 0, &[1])])],
         );
     }
-    for dtype in [Dtype::F32, Dtype::I64, Dtype::I32, Dtype::U8, Dtype::Bool] {
+    for dtype in [
+        Dtype::F32,
+        Dtype::I64,
+        Dtype::I32,
+        Dtype::U8,
+        Dtype::Bool,
+        Dtype::F16,
+        Dtype::Bf16,
+    ] {
         hold(
             &format!("Cast to {dtype:?}"),
             [plan(

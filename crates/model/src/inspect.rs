@@ -136,6 +136,8 @@ pub const fn dtype_name(dtype: Dtype) -> &'static str {
         Dtype::I32 => "int32",
         Dtype::I64 => "int64",
         Dtype::Bool => "bool",
+        Dtype::F16 => "float16",
+        Dtype::Bf16 => "bfloat16",
     }
 }
 

@@ -245,7 +245,22 @@ fn node_outputs(build: &mut Build, bound: &BTreeMap<String, Bound>, node: &Node)
     let call = Call { node, inputs };
     ops::check(operator, node, call.arity())
         .and_then(|()| (operator.lower)(build, &call))
-        .map_err(Stop::Refused)
+        .map_err(|refusal| Stop::Refused(with_remedy(refusal, &call)))
+}
+
+/// Adds what helps where an operator is refused for an operand of two bytes.
+fn with_remedy(refusal: Refusal, call: &Call) -> Refusal {
+    let half = call.inputs.iter().flatten().map(|view| view.dtype).find(|dtype| {
+        // The reason names the dtype if that is what it is about.
+        dtype.is_half() && refusal.0.contains(&format!("{dtype:?}"))
+    });
+    match half {
+        Some(dtype) => Refusal::new(format!(
+            "{}; compute it in float32 between two Casts ({dtype:?} is taken by copies, casts, comparisons and exact arithmetic)",
+            refusal.0
+        )),
+        None => refusal,
+    }
 }
 
 fn bind_outputs(bound: &mut BTreeMap<String, Bound>, node: &Node, views: Vec<View>) {

@@ -76,6 +76,13 @@ impl Tensor {
             (Dtype::F32, [_, true, ..]) => proto.float_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
             (Dtype::I64, [.., true]) => proto.int64_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
             (Dtype::I32, [_, _, true, _]) => proto.int32_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            (Dtype::F16 | Dtype::Bf16, [_, _, true, _]) => proto
+                .int32_data
+                .iter()
+                .map(|value| u16::try_from(*value).map(u16::to_le_bytes))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| Malformed(format!("a value out of range for {dtype:?}")))?
+                .concat(),
             (Dtype::U8 | Dtype::Bool, [_, _, true, _]) => proto
                 .int32_data
                 .iter()

@@ -28,7 +28,7 @@ pub enum TensorFileError {
     Npy(String),
 }
 
-/// Reads a serialized ONNX `TensorProto` of dtype float32, uint8, int32, int64 or bool.
+/// Reads a serialized ONNX `TensorProto` of dtype float32, float16, bfloat16, uint8, int32, int64 or bool.
 ///
 /// # Errors
 /// It does not decode, its data is in another file, or dtype, shape and data contradict one another.
@@ -38,7 +38,7 @@ pub fn read_pb(bytes: &[u8]) -> Result<Tensor, TensorFileError> {
     Tensor::from_proto(proto).map_err(|error| TensorFileError::Pb(error.to_string()))
 }
 
-/// Reads an `.npy` file: little-endian, C order, dtype float32, uint8, int32, int64 or bool.
+/// Reads an `.npy` file: little-endian, C order, dtype float32, float16, bfloat16 (as two bytes, `V2`), uint8, int32, int64 or bool.
 ///
 /// # Errors
 /// Another format version, byte order, memory order or dtype, or a length that does not fit the shape.
@@ -90,7 +90,14 @@ fn parts(bytes: &[u8]) -> Result<(Dtype, Vec<u32>, &[u8]), String> {
         "<i4" => Dtype::I32,
         "<i8" => Dtype::I64,
         "|b1" => Dtype::Bool,
-        other => return Err(format!("dtype `{other}`; use <f4, |u1, <i4, <i8 or |b1")),
+        "<f2" => Dtype::F16,
+        // NumPy has no bfloat16 and writes the one of `ml_dtypes` as two bytes without a meaning.
+        "<V2" | "|V2" => Dtype::Bf16,
+        other => {
+            return Err(format!(
+                "dtype `{other}`; use <f4, <f2, <V2 (bfloat16), |u1, <i4, <i8 or |b1"
+            ));
+        }
     };
     // Both orders are the same for a vector.
     if fortran && shape.len() > 1 {
@@ -162,6 +169,8 @@ pub fn write_npy(tensor: &Tensor) -> Vec<u8> {
         Dtype::I32 => "<i4",
         Dtype::I64 => "<i8",
         Dtype::Bool => "|b1",
+        Dtype::F16 => "<f2",
+        Dtype::Bf16 => "<V2",
     };
     let dims: Vec<String> = tensor.dims.iter().map(u32::to_string).collect();
     let shape = if dims.len() == 1 {
@@ -208,6 +217,8 @@ mod tests {
             (Dtype::Bool, vec![3], vec![0, 1, 1]),
             (Dtype::U8, vec![0, 4], vec![]),
             (Dtype::I32, vec![1], vec![9, 0, 0, 0]),
+            (Dtype::F16, vec![3], vec![0, 60, 1, 0, 0, 252]),
+            (Dtype::Bf16, vec![1, 1], vec![128, 63]),
         ] {
             let tensor = Tensor::new(dtype, dims, bytes).unwrap();
             let file = write_npy(&tensor);

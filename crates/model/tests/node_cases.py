@@ -22,7 +22,15 @@ OPERATORS = set(
     ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Selu Shape Sigmoid Sin Size Slice Softmax
     Softplus Softsign Split Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Transpose Unsqueeze Where""".split()
 )
-TYPES = {TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
+TYPES = {
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.BFLOAT16,
+    TensorProto.UINT8,
+    TensorProto.INT32,
+    TensorProto.INT64,
+    TensorProto.BOOL,
+}
 LARGEST = 12 << 10
 NEWEST = 23
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -46,7 +54,9 @@ def drop_side_outputs(model: onnx.ModelProto) -> None:
 
 
 def tensors(arrays: list) -> list[bytes]:
-    return [numpy_helper.from_array(array).SerializeToString(deterministic=True) for array in arrays]
+    # Cases of types that NumPy lacks give tensors themselves.
+    made = [array if isinstance(array, TensorProto) else numpy_helper.from_array(array) for array in arrays]
+    return [tensor.SerializeToString(deterministic=True) for tensor in made]
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ pub mod digest;
 pub mod dispute;
 pub mod enclosure;
 pub mod fp32;
+pub mod half;
 mod index;
 pub mod judge;
 pub mod leaf;

@@ -160,6 +160,34 @@ fn every_rule_has_its_refusal() {
     };
     assert_eq!(refused(&add, &bytes), E::Dtypes(Code::Add));
 
+    for half in [Dtype::F16, Dtype::Bf16] {
+        let of = |code, arity: usize| elementwise(code, half, &vec![half; arity], 4).check();
+        for code in [Code::Add, Code::Sub, Code::Mul, Code::Div, Code::Min, Code::Max] {
+            assert_eq!(of(code, 2), Ok(()));
+        }
+        for code in [Code::Sqrt, Code::Neg, Code::Abs, Code::Relu] {
+            assert_eq!(of(code, 1), Ok(()));
+        }
+        for code in [Code::Exp, Code::Erf, Code::Cos] {
+            assert_eq!(of(code, 1), Err(E::Dtypes(code)));
+        }
+        assert_eq!(of(Code::Contract, 2), Err(E::Dtypes(Code::Contract)));
+        assert_eq!(of(Code::Pow, 2), Err(E::Dtypes(Code::Pow)));
+        let cast = |from, to| elementwise(Code::Cast, to, &[from], 4).check();
+        assert_eq!((cast(half, Dtype::F32), cast(Dtype::F32, half)), (Ok(()), Ok(())));
+        for other in [Dtype::U8, Dtype::I32, Dtype::I64, Dtype::Bool, Dtype::F16, Dtype::Bf16] {
+            assert_eq!(cast(half, other), Err(E::Dtypes(Code::Cast)));
+            assert_eq!(cast(other, half), Err(E::Dtypes(Code::Cast)));
+        }
+        assert_eq!(elementwise(Code::Less, Dtype::Bool, &[half; 2], 4).check(), Ok(()));
+        assert_eq!(
+            elementwise(Code::Where, half, &[Dtype::Bool, half, half], 4).check(),
+            Ok(())
+        );
+    }
+    let root = elementwise(Code::Sqrt, Dtype::I32, &[Dtype::I32], 4);
+    assert_eq!(root.check(), Err(E::Dtypes(Code::Sqrt)));
+
     let gather = Descriptor {
         params: vec![4, 1],
         ..elementwise(Code::Gather, Dtype::F32, &[Dtype::F32, Dtype::I64], 4)

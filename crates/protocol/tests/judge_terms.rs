@@ -55,6 +55,8 @@ fn the_fill_is_cut_to_the_dtype() {
     for (dtype, fill) in [
         (Dtype::U8, 0x88),
         (Dtype::F32, 0x5566_7788),
+        (Dtype::F16, 0x7788),
+        (Dtype::Bf16, 0x7788),
         (Dtype::I64, 0x1122_3344_5566_7788),
     ] {
         let mut d = overlapping(dtype, [0x1122_3344, 0x5566_7788]);

@@ -39,7 +39,7 @@ fn merkle() -> Vec<Value> {
 }
 
 fn tensors(stream: &mut Stream) -> Vec<Value> {
-    let shapes: [(Dtype, &[u32]); 7] = [
+    let shapes: [(Dtype, &[u32]); 9] = [
         (Dtype::F32, &[]),
         (Dtype::F32, &[3, 0]),
         (Dtype::I64, &[32]),
@@ -47,6 +47,8 @@ fn tensors(stream: &mut Stream) -> Vec<Value> {
         (Dtype::U8, &[2, 3, 150]),
         (Dtype::Bool, &[1, 1, 1, 1, 1, 1, 1, 5]),
         (Dtype::I32, &[7, 100]),
+        (Dtype::F16, &[5, 27]),
+        (Dtype::Bf16, &[129]),
     ];
     shapes
         .map(|(dtype, dims)| {

@@ -1,5 +1,6 @@
 //! Operators that give bits as they are: Copy, Gather, Where.
 
+use half::{bf16, f16};
 use touchstone_protocol::descriptor::{Code, Descriptor};
 
 use super::{OperatorError, data::Data, maps};
@@ -35,6 +36,8 @@ pub(super) fn evaluate(d: &Descriptor, operands: &[&Data]) -> Result<Data, Opera
     }
     match sources[0] {
         Data::F32(_) => typed!(F32, f32::from_bits(fill as u32)),
+        Data::F16(_) => typed!(F16, f16::from_bits(fill as u16)),
+        Data::Bf16(_) => typed!(Bf16, bf16::from_bits(fill as u16)),
         Data::U8(_) => typed!(U8, fill as u8),
         Data::I32(_) => typed!(I32, fill as i32),
         Data::I64(_) => typed!(I64, fill as i64),

@@ -1,5 +1,6 @@
 //! Values decoded into elements.
 
+use half::{bf16, f16};
 use touchstone_protocol::descriptor::{Code, Dtype};
 
 use super::OperatorError;
@@ -9,6 +10,8 @@ use crate::value::Value;
 #[derive(Clone, Debug)]
 pub(crate) enum Data {
     F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
     U8(Vec<u8>),
     I32(Vec<i32>),
     I64(Vec<i64>),
@@ -19,8 +22,11 @@ impl Data {
     /// Decodes a sound value.
     pub(crate) fn decode(value: &Value) -> Self {
         let words = value.bytes.as_chunks::<4>().0;
+        let halves = value.bytes.as_chunks::<2>().0;
         match value.dtype {
             Dtype::F32 => Data::F32(words.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+            Dtype::F16 => Data::F16(halves.iter().map(|b| f16::from_le_bytes(*b)).collect()),
+            Dtype::Bf16 => Data::Bf16(halves.iter().map(|b| bf16::from_le_bytes(*b)).collect()),
             Dtype::I32 => Data::I32(words.iter().map(|b| i32::from_le_bytes(*b)).collect()),
             Dtype::I64 => Data::I64(
                 value
@@ -40,6 +46,8 @@ impl Data {
     pub(crate) fn encode(&self, dims: &[u32]) -> Value {
         let (dtype, bytes): (Dtype, Vec<u8>) = match self {
             Data::F32(data) => (Dtype::F32, data.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Data::F16(data) => (Dtype::F16, data.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Data::Bf16(data) => (Dtype::Bf16, data.iter().flat_map(|x| x.to_le_bytes()).collect()),
             Data::I32(data) => (Dtype::I32, data.iter().flat_map(|x| x.to_le_bytes()).collect()),
             Data::I64(data) => (Dtype::I64, data.iter().flat_map(|x| x.to_le_bytes()).collect()),
             Data::U8(data) => (Dtype::U8, data.clone()),

@@ -1,6 +1,7 @@
 //! Operators with one right answer: arithmetic, comparisons, logic, casts. Rust's f32 operations round correctly, and its `as`
-//! truncates, saturates and takes NaN to 0, which is the rule of PROTOCOL.md section 5.
+//! truncates, saturates and takes NaN to 0, which is the rule of PROTOCOL.md section 5. f16 and bf16 are computed in f32 and rounded.
 
+use half::{bf16, f16};
 use touchstone_protocol::descriptor::{Code, Descriptor, Dtype};
 
 use super::{OperatorError, data::Data, maps};
@@ -13,6 +14,8 @@ pub(super) fn evaluate(d: &Descriptor, operands: &[&Data]) -> Result<Data, Opera
         (Code::Cast, [a]) => cast(d, a),
         (Code::Equal | Code::Less | Code::LessEq | Code::Greater | Code::GreaterEq, [a, b]) => match (a, b) {
             (Data::F32(a), Data::F32(b)) => compare(d, a, b),
+            (Data::F16(a), Data::F16(b)) => compare(d, a, b),
+            (Data::Bf16(a), Data::Bf16(b)) => compare(d, a, b),
             (Data::I32(a), Data::I32(b)) => compare(d, a, b),
             (Data::I64(a), Data::I64(b)) => compare(d, a, b),
             (Data::U8(a), Data::U8(b)) => compare(d, a, b),
@@ -24,6 +27,24 @@ pub(super) fn evaluate(d: &Descriptor, operands: &[&Data]) -> Result<Data, Opera
         (Code::Not, [Data::Bool(a)]) => Ok(Data::Bool(unary(d, a, |a| !a)?)),
         (_, [Data::F32(a)]) => Ok(Data::F32(unary(d, a, float_unary(d.code).ok_or_else(wrong)?)?)),
         (_, [Data::F32(a), Data::F32(b)]) => Ok(Data::F32(binary(d, a, b, float_binary(d.code).ok_or_else(wrong)?)?)),
+        (_, [Data::F16(a)]) => {
+            let f = float_unary(d.code).ok_or_else(wrong)?;
+            Ok(Data::F16(unary(d, a, |a| f16::from_f32(f(a.to_f32())))?))
+        }
+        (_, [Data::F16(a), Data::F16(b)]) => {
+            let f = float_binary(d.code).ok_or_else(wrong)?;
+            let rounded = |a: f16, b: f16| f16::from_f32(f(a.to_f32(), b.to_f32()));
+            Ok(Data::F16(binary(d, a, b, rounded)?))
+        }
+        (_, [Data::Bf16(a)]) => {
+            let f = float_unary(d.code).ok_or_else(wrong)?;
+            Ok(Data::Bf16(unary(d, a, |a| bf16::from_f32(f(a.to_f32())))?))
+        }
+        (_, [Data::Bf16(a), Data::Bf16(b)]) => {
+            let f = float_binary(d.code).ok_or_else(wrong)?;
+            let rounded = |a: bf16, b: bf16| bf16::from_f32(f(a.to_f32(), b.to_f32()));
+            Ok(Data::Bf16(binary(d, a, b, rounded)?))
+        }
         (Code::Neg, [Data::I32(a)]) => Ok(Data::I32(unary(d, a, i32::wrapping_neg)?)),
         (Code::Abs, [Data::I32(a)]) => Ok(Data::I32(unary(d, a, i32::wrapping_abs)?)),
         (Code::Neg, [Data::I64(a)]) => Ok(Data::I64(unary(d, a, i64::wrapping_neg)?)),
@@ -93,15 +114,21 @@ fn cast(d: &Descriptor, a: &Data) -> Result<Data, OperatorError> {
                 Dtype::I32 => Data::I32(unary(d, $a, |x| x as i32)?),
                 Dtype::I64 => Data::I64(unary(d, $a, |x| x as i64)?),
                 Dtype::Bool => Data::Bool(unary(d, $a, |x| x != $zero)?),
+                Dtype::F16 | Dtype::Bf16 => return Err(OperatorError::Dtypes(d.code)),
             }
         };
     }
-    Ok(match a {
-        Data::F32(a) => from!(a, 0.0),
-        Data::U8(a) => from!(a, 0),
-        Data::I32(a) => from!(a, 0),
-        Data::I64(a) => from!(a, 0),
-        Data::Bool(a) => {
+    Ok(match (a, d.dtype) {
+        (Data::F32(a), Dtype::F16) => Data::F16(unary(d, a, f16::from_f32)?),
+        (Data::F32(a), Dtype::Bf16) => Data::Bf16(unary(d, a, bf16::from_f32)?),
+        (Data::F16(a), Dtype::F32) => Data::F32(unary(d, a, f16::to_f32)?),
+        (Data::Bf16(a), Dtype::F32) => Data::F32(unary(d, a, bf16::to_f32)?),
+        (Data::F16(_) | Data::Bf16(_), _) => return Err(OperatorError::Dtypes(d.code)),
+        (Data::F32(a), _) => from!(a, 0.0),
+        (Data::U8(a), _) => from!(a, 0),
+        (Data::I32(a), _) => from!(a, 0),
+        (Data::I64(a), _) => from!(a, 0),
+        (Data::Bool(a), _) => {
             let bytes: Vec<u8> = a.iter().map(|x| u8::from(*x)).collect();
             from!(&bytes, 0)
         }

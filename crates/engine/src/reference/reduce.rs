@@ -13,7 +13,7 @@ pub(super) fn evaluate(d: &Descriptor, operands: &[&Data]) -> Result<Data, Opera
             Data::F32(x) => arg_max(d, &maps[0], x, |x| x.is_nan()),
             Data::I32(x) => arg_max(d, &maps[0], x, |_| false),
             Data::I64(x) => arg_max(d, &maps[0], x, |_| false),
-            Data::U8(_) | Data::Bool(_) => Err(OperatorError::Dtypes(d.code)),
+            _ => Err(OperatorError::Dtypes(d.code)),
         };
     }
     let operands = operands
@@ -84,6 +84,6 @@ fn arg_max<T: Copy + PartialOrd>(
         Dtype::I32 => Ok(Data::I32(
             positions.into_iter().map(|position| position as i32).collect(),
         )),
-        Dtype::F32 | Dtype::U8 | Dtype::Bool => Err(OperatorError::Dtypes(d.code)),
+        _ => Err(OperatorError::Dtypes(d.code)),
     }
 }

@@ -74,7 +74,7 @@ fn binary(code: Code, dtype: Dtype, a: &Tensor, b: &Tensor) -> Result<Tensor, Tc
         Code::Add => a.f_add(b),
         Code::Sub => a.f_sub(b),
         Code::Mul => a.f_mul(b),
-        Code::Div if dtype == Dtype::F32 => a.f_div(b),
+        Code::Div if dtype == Dtype::F32 || dtype.is_half() => a.f_div(b),
         Code::Div => integer_div(a, b),
         Code::Pow => a.f_pow(b),
         Code::Min => a.f_minimum(b),
@@ -104,7 +104,7 @@ fn cast(a: &Tensor, from: Dtype, to: Dtype) -> Result<Tensor, TchError> {
     // Least and greatest of the integer, and the exclusive limit as a float.
     let (least, greatest, limit) = match to {
         Dtype::Bool => return a.f_ne(0),
-        Dtype::F32 => return a.f_to_kind(Kind::Float),
+        Dtype::F32 | Dtype::F16 | Dtype::Bf16 => return a.f_to_kind(kind(to)),
         Dtype::U8 => (0, u8::MAX.into(), 256.0),
         Dtype::I32 => (i32::MIN.into(), i32::MAX.into(), 2147483648.0),
         Dtype::I64 => (i64::MIN, i64::MAX, 9223372036854775808.0),

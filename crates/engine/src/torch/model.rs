@@ -41,6 +41,8 @@ pub(super) fn kind(dtype: Dtype) -> Kind {
         Dtype::I32 => Kind::Int,
         Dtype::I64 => Kind::Int64,
         Dtype::Bool => Kind::Bool,
+        Dtype::F16 => Kind::Half,
+        Dtype::Bf16 => Kind::BFloat16,
     }
 }
 

@@ -49,8 +49,8 @@ pub(super) const OPERATORS: &[Operator] = &[
         inputs: MANY,
         ..binary("Max", 1, |b, c| many(b, c, Code::Max))
     },
-    unary("Sqrt", 1, |b, c| floats(b, c, Code::Sqrt)),
-    unary("Relu", 1, |b, c| floats(b, c, Code::Relu)),
+    unary("Sqrt", 1, |b, c| rounded(b, c, Code::Sqrt)),
+    unary("Relu", 1, |b, c| rounded(b, c, Code::Relu)),
     unary("Erf", 9, |b, c| floats(b, c, Code::Erf)),
     unary("Exp", 1, |b, c| floats(b, c, Code::Exp)),
     unary("Log", 1, |b, c| floats(b, c, Code::Log)),
@@ -98,7 +98,9 @@ pub(super) fn same(views: &[&View], allowed: &[Dtype]) -> Result<Dtype, Refusal>
     Ok(dtype)
 }
 
-const NUMBERS: &[Dtype] = &[Dtype::F32, Dtype::I32, Dtype::I64];
+/// What correctly rounded operators take.
+const FLOATS: &[Dtype] = &[Dtype::F32, Dtype::F16, Dtype::Bf16];
+const NUMBERS: &[Dtype] = &[Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::I32, Dtype::I64];
 
 fn numbers(build: &mut Build, call: &Call, code: Code) -> Outcome {
     let views = call.all()?;
@@ -112,6 +114,12 @@ fn floats(build: &mut Build, call: &Call, code: Code) -> Outcome {
     Ok(vec![build.elementwise(code, Dtype::F32, &views)?])
 }
 
+fn rounded(build: &mut Build, call: &Call, code: Code) -> Outcome {
+    let views = call.all()?;
+    let dtype = same(&views, FLOATS)?;
+    Ok(vec![build.elementwise(code, dtype, &views)?])
+}
+
 fn bools(build: &mut Build, call: &Call, code: Code) -> Outcome {
     let views = call.all()?;
     same(&views, &[Dtype::Bool])?;
@@ -120,7 +128,7 @@ fn bools(build: &mut Build, call: &Call, code: Code) -> Outcome {
 
 fn compare(build: &mut Build, call: &Call, code: Code) -> Outcome {
     let views = call.all()?;
-    same(&views, &[Dtype::F32, Dtype::U8, Dtype::I32, Dtype::I64, Dtype::Bool])?;
+    same(&views, &[NUMBERS, &[Dtype::U8, Dtype::Bool]].concat())?;
     Ok(vec![build.elementwise(code, Dtype::Bool, &views)?])
 }
 

@@ -2,7 +2,7 @@
 //!
 //! <https://onnx.ai/onnx/operators/onnx__Cast.html>. What ONNX leaves undefined is defined by PROTOCOL.md section 5.
 
-use touchstone_protocol::descriptor::Code;
+use touchstone_protocol::descriptor::{Code, Dtype};
 
 use super::{Operator, Outcome};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     error::{Refusal, refuse},
     lower::Call,
     tensor::dtype_of,
+    view::View,
 };
 
 pub(super) const OPERATORS: &[Operator] = &[
@@ -36,17 +37,22 @@ fn cast(build: &mut Build, call: &Call) -> Outcome {
         refuse!("attribute `to` is missing")
     };
     let to = dtype_of(i32::try_from(to).unwrap_or(-1)).map_err(Refusal::new)?;
-    let x = call.input(0)?;
-    if x.dtype == to {
-        return Ok(vec![x.clone()]);
-    }
-    Ok(vec![build.elementwise(Code::Cast, to, &[x])?])
+    Ok(vec![convert(build, call.input(0)?, to)?])
 }
 
 fn cast_like(build: &mut Build, call: &Call) -> Outcome {
-    let (x, like) = (call.input(0)?, call.input(1)?);
-    if x.dtype == like.dtype {
-        return Ok(vec![x.clone()]);
+    let to = call.input(1)?.dtype;
+    Ok(vec![convert(build, call.input(0)?, to)?])
+}
+
+/// A cast; between f16 or bf16 and anything else than f32 by way of f32.
+fn convert(build: &mut Build, x: &View, to: Dtype) -> Result<View, Refusal> {
+    if x.dtype == to {
+        return Ok(x.clone());
     }
-    Ok(vec![build.elementwise(Code::Cast, like.dtype, &[x])?])
+    if (x.dtype.is_half() && to != Dtype::F32) || (to.is_half() && x.dtype != Dtype::F32) {
+        let wide = build.elementwise(Code::Cast, Dtype::F32, &[x])?;
+        return build.elementwise(Code::Cast, to, &[&wide]);
+    }
+    build.elementwise(Code::Cast, to, &[x])
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use touchstone_model::{Plan, Tensor};
-use touchstone_protocol::descriptor::{Code, Descriptor, Dtype, Operand, Place};
+use touchstone_protocol::{
+    descriptor::{Code, Descriptor, Dtype, Operand, Place},
+    half,
+};
 
 /// Values of all operators, in operator order, elements as f64.
 pub struct Run {
@@ -16,6 +19,10 @@ pub fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f64> {
         .chunks(dtype.size())
         .map(|b| match dtype {
             Dtype::F32 => f64::from(f32::from_le_bytes(b.try_into().unwrap())),
+            Dtype::F16 | Dtype::Bf16 => {
+                let bits = u16::from_le_bytes(b.try_into().unwrap()).into();
+                f64::from(f32::from_bits(half::decode(dtype, bits)))
+            }
             Dtype::I32 => f64::from(i32::from_le_bytes(b.try_into().unwrap())),
             Dtype::I64 => i64::from_le_bytes(b.try_into().unwrap()) as f64,
             Dtype::U8 | Dtype::Bool => f64::from(b[0]),
@@ -90,6 +97,10 @@ fn operator(d: &Descriptor, operands: &[&[f64]]) -> Vec<f64> {
     let terms = indices(&d.reduction_axes);
     let round = |x: f64| match d.dtype {
         Dtype::F32 => f64::from(x as f32),
+        Dtype::F16 | Dtype::Bf16 => {
+            let bits = half::encode(d.dtype, (x as f32).to_bits());
+            f64::from(f32::from_bits(half::decode(d.dtype, bits)))
+        }
         _ => x,
     };
     let result: Vec<f64> = indices(&d.output_axes)
@@ -126,7 +137,7 @@ fn operator(d: &Descriptor, operands: &[&[f64]]) -> Vec<f64> {
                 Code::Add => once(0) + once(1),
                 Code::Sub => once(0) - once(1),
                 Code::Mul => once(0) * once(1),
-                Code::Div if d.dtype != Dtype::F32 => {
+                Code::Div if matches!(d.dtype, Dtype::I32 | Dtype::I64) => {
                     if once(1) == 0.0 {
                         0.0
                     } else {
@@ -140,7 +151,7 @@ fn operator(d: &Descriptor, operands: &[&[f64]]) -> Vec<f64> {
                 Code::Min => once(0).min(once(1)),
                 Code::Max => once(0).max(once(1)),
                 Code::Relu => once(0).max(0.0),
-                Code::Cast if d.dtype == Dtype::F32 => once(0),
+                Code::Cast if matches!(d.dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16) => once(0),
                 Code::Cast if d.dtype == Dtype::Bool => f64::from(u8::from(once(0) != 0.0)),
                 Code::Cast => once(0).trunc(),
                 Code::Where => {

@@ -76,11 +76,15 @@ pub fn nth(tensor: &Tensor, n: usize) -> Tensor {
 /// Greatest difference of two lists, relative to the greatest magnitude.
 pub fn distance(actual: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(actual.len(), expected.len());
-    let scale = expected.iter().fold(1e-30f64, |scale, x| scale.max(x.abs()));
+    let finite = expected.iter().filter(|x| x.is_finite());
+    let scale = finite.fold(1e-30f64, |scale, x| scale.max(x.abs()));
     actual
         .iter()
         .zip(expected)
-        .map(|(a, b)| if a == b { 0.0 } else { (a - b).abs() / scale })
+        .map(|(a, b)| {
+            let same = a == b || (a.is_nan() && b.is_nan());
+            if same { 0.0 } else { (a - b).abs() / scale }
+        })
         .fold(0.0, |m, x| if x.is_nan() { f64::INFINITY } else { m.max(x) })
 }
 

@@ -233,24 +233,27 @@ impl Descriptor {
     fn check_dtypes(&self) -> Result<(), DescriptorError> {
         let of = |index: usize| self.operands[index].dtype;
         let all = |dtype: Dtype| self.dtype == dtype && self.operands.iter().all(|o| o.dtype == dtype);
-        let number = |dtype: Dtype| matches!(dtype, Dtype::F32 | Dtype::I32 | Dtype::I64);
         let index = |dtype: Dtype| matches!(dtype, Dtype::I32 | Dtype::I64);
+        let float = |dtype: Dtype| dtype == Dtype::F32 || dtype.is_half();
         let right = match self.code {
             Code::Copy => all(self.dtype),
             Code::Gather => of(0) == self.dtype && index(of(1)),
             Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Neg | Code::Abs | Code::Min | Code::Max => {
-                number(self.dtype) && all(self.dtype)
+                (float(self.dtype) || index(self.dtype)) && all(self.dtype)
             }
-            Code::Cast => true,
+            Code::Sqrt | Code::Relu => float(self.dtype) && all(self.dtype),
+            // To and from the others f16 and bf16 go by way of f32: see `docs/envelopes.md#f16-and-bf16`.
+            Code::Cast => {
+                let (from, to) = (of(0), self.dtype);
+                !(from.is_half() || to.is_half()) || from == Dtype::F32 || to == Dtype::F32
+            }
             Code::Where => of(0) == Dtype::Bool && of(1) == self.dtype && of(2) == self.dtype,
             Code::Equal | Code::Less | Code::LessEq | Code::Greater | Code::GreaterEq => {
                 self.dtype == Dtype::Bool && of(0) == of(1)
             }
             Code::And | Code::Or | Code::Not => all(Dtype::Bool),
-            Code::ArgMax => number(of(0)) && index(self.dtype),
-            Code::Sqrt
-            | Code::Relu
-            | Code::MaxPool
+            Code::ArgMax => (of(0) == Dtype::F32 || index(of(0))) && index(self.dtype),
+            Code::MaxPool
             | Code::Erf
             | Code::Gelu
             | Code::GeluTanh

@@ -41,6 +41,10 @@ pub enum Dtype {
     I64 = 7,
     /// One byte, 0 or 1.
     Bool = 9,
+    /// IEEE-754 binary16.
+    F16 = 10,
+    /// bfloat16: the upper half of a binary32.
+    Bf16 = 16,
 }
 
 impl Dtype {
@@ -50,7 +54,13 @@ impl Dtype {
             Dtype::F32 | Dtype::I32 => 4,
             Dtype::U8 | Dtype::Bool => 1,
             Dtype::I64 => 8,
+            Dtype::F16 | Dtype::Bf16 => 2,
         }
+    }
+
+    /// Whether this is one of the formats of two bytes.
+    pub const fn is_half(self) -> bool {
+        matches!(self, Dtype::F16 | Dtype::Bf16)
     }
 
     /// The dtype with this number, if there is one.
@@ -61,6 +71,8 @@ impl Dtype {
             6 => Some(Dtype::I32),
             7 => Some(Dtype::I64),
             9 => Some(Dtype::Bool),
+            10 => Some(Dtype::F16),
+            16 => Some(Dtype::Bf16),
             _ => None,
         }
     }

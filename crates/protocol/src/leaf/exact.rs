@@ -4,19 +4,28 @@ use std::cmp::Ordering;
 
 use crate::check::Check;
 use crate::descriptor::{Code, Dtype};
-use crate::fp32;
+use crate::{fp32, half};
 
 /// What the operator gives for operands of dtype `from`, as an element of dtype `to`. Where the rule leaves a choice (sign of zero,
 /// NaN), one of the values it admits. `None` when the code is not one of this family or takes other dtypes.
 ///
-/// Unary operators ignore `b`.
+/// Unary operators ignore `b`. An `f16` or `bf16` is the f32 that it equals; a result in one of them is the f32 result, rounded.
 pub fn apply(code: Code, from: Dtype, to: Dtype, a: u64, b: u64) -> Option<u64> {
+    if from.is_half() || to.is_half() {
+        let [a, b] = [a, b].map(|bits| widened(from, bits));
+        let result = apply(code, wide(from), wide(to), a, b)?;
+        return Some(if to.is_half() {
+            u64::from(half::encode(to, result as u32))
+        } else {
+            result
+        });
+    }
     Some(match code {
         Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Min | Code::Max | Code::Neg | Code::Abs => match from {
             Dtype::F32 => u64::from(float(code, a as u32, b as u32)),
             Dtype::I32 => u64::from(integer(code, integer_of(from, a), integer_of(from, b)) as u32),
             Dtype::I64 => integer(code, integer_of(from, a), integer_of(from, b)) as u64,
-            Dtype::U8 | Dtype::Bool => return None,
+            Dtype::U8 | Dtype::Bool | Dtype::F16 | Dtype::Bf16 => return None,
         },
         Code::Sqrt => u64::from(fp32::sqrt(a as u32)),
         Code::Relu => u64::from(relu(a as u32)),
@@ -38,10 +47,11 @@ pub fn check(code: Code, from: Dtype, to: Dtype, a: u64, b: u64, y: u64) -> Chec
     let Some(expected) = apply(code, from, to, a, b) else {
         return Check::OUTSIDE;
     };
-    if to != Dtype::F32 {
+    if wide(to) != Dtype::F32 {
         return Check::exact(y == expected);
     }
-    let (expected, y) = (expected as u32, y as u32);
+    let [a, b] = [a, b].map(|bits| widened(from, bits));
+    let [expected, y] = [expected, y].map(|bits| widened(to, bits) as u32);
     Check::exact(match code {
         // The sign of zero is free; of a NaN and a number, the number may be the result too.
         Code::Min | Code::Max => {
@@ -55,11 +65,25 @@ pub fn check(code: Code, from: Dtype, to: Dtype, a: u64, b: u64, y: u64) -> Chec
     })
 }
 
+/// The dtype in which elements of `dtype` are computed.
+fn wide(dtype: Dtype) -> Dtype {
+    if dtype.is_half() { Dtype::F32 } else { dtype }
+}
+
+/// An element's bits in that dtype.
+fn widened(dtype: Dtype, bits: u64) -> u64 {
+    if dtype.is_half() {
+        u64::from(half::decode(dtype, bits as u32))
+    } else {
+        bits
+    }
+}
+
 /// An integer, u8 or bool element's value.
 fn integer_of(dtype: Dtype, bits: u64) -> i64 {
     match dtype {
         Dtype::I32 => i64::from(bits as i32),
-        Dtype::F32 | Dtype::U8 | Dtype::I64 | Dtype::Bool => bits as i64,
+        Dtype::F32 | Dtype::U8 | Dtype::I64 | Dtype::Bool | Dtype::F16 | Dtype::Bf16 => bits as i64,
     }
 }
 
@@ -124,7 +148,7 @@ fn relu(a: u32) -> u32 {
 fn order(dtype: Dtype, a: u64, b: u64) -> Option<Ordering> {
     match dtype {
         Dtype::F32 => fp32::compare(a as u32, b as u32),
-        Dtype::U8 | Dtype::I32 | Dtype::I64 | Dtype::Bool => Some(integer_of(dtype, a).cmp(&integer_of(dtype, b))),
+        _ => Some(integer_of(dtype, a).cmp(&integer_of(dtype, b))),
     }
 }
 
@@ -147,7 +171,7 @@ fn cast(from: Dtype, to: Dtype, a: u64) -> u64 {
         (Dtype::Bool, _) | (_, Dtype::Bool) => u64::from(a != 0),
         (_, Dtype::U8) => a & 0xff,
         (_, Dtype::I32) => u64::from(integer_of(from, a) as u32),
-        (_, Dtype::I64) => integer_of(from, a) as u64,
+        (_, Dtype::I64 | Dtype::F16 | Dtype::Bf16) => integer_of(from, a) as u64,
     }
 }
 
@@ -193,6 +217,32 @@ mod tests {
         assert!(inside(Code::Relu, f, NAN, 0, NAN) && inside(Code::Relu, f, NAN, 0, 0));
         assert!(!inside(Code::Relu, f, NAN, 0, ONE));
         assert!(inside(Code::Relu, f, TWO, 0, TWO) && !inside(Code::Relu, f, TWO, 0, 0));
+    }
+
+    #[test]
+    fn halves_follow_the_rules_of_floats() {
+        for (dtype, one, two, nan, other_nan) in [
+            (Dtype::F16, 0x3c00, 0x4000, 0x7e00, 0xfd01),
+            (Dtype::Bf16, 0x3f80, 0x4000, 0x7fc0, 0xff81),
+        ] {
+            let minus_zero = 0x8000;
+            assert!(inside(Code::Add, dtype, one, one, two) && !inside(Code::Add, dtype, one, one, two + 1));
+            assert!(inside(Code::Sub, dtype, one, one, 0) && !inside(Code::Sub, dtype, one, one, minus_zero));
+            assert!(inside(Code::Div, dtype, 0, 0, other_nan) && !inside(Code::Div, dtype, 0, 0, 0));
+            assert!(inside(Code::Max, dtype, 0, minus_zero, 0) && inside(Code::Max, dtype, 0, minus_zero, minus_zero));
+            assert!(inside(Code::Min, dtype, nan, two, two) && inside(Code::Min, dtype, nan, two, other_nan));
+            assert!(!inside(Code::Min, dtype, nan, two, one));
+            assert!(inside(Code::Relu, dtype, one | minus_zero, 0, minus_zero));
+            assert!(inside(Code::Relu, dtype, nan, 0, other_nan) && inside(Code::Relu, dtype, nan, 0, 0));
+            assert!(inside(Code::Neg, dtype, one, 0, one | minus_zero) && inside(Code::Abs, dtype, nan, 0, nan));
+            let is = |code, a, b| apply(code, dtype, Dtype::Bool, a, b) == Some(1);
+            assert!(is(Code::Equal, 0, minus_zero) && is(Code::Less, one, two) && !is(Code::LessEq, nan, one));
+        }
+        // A NaN that is cast is any NaN.
+        assert!(check(Code::Cast, Dtype::F32, Dtype::F16, NAN, 0, 0xfc01).inside);
+        assert!(!check(Code::Cast, Dtype::F32, Dtype::F16, NAN, 0, 0xfc00).inside);
+        assert!(check(Code::Cast, Dtype::Bf16, Dtype::F32, 0x7f81, 0, OTHER_NAN).inside);
+        assert!(!check(Code::Cast, Dtype::F32, Dtype::Bf16, MINUS_ZERO, 0, 0).inside);
     }
 
     #[test]
@@ -248,6 +298,14 @@ mod tests {
             (Dtype::Bool, Dtype::F32, 1, ONE),
             (Dtype::Bool, Dtype::I64, 2, 1),
             (Dtype::I64, Dtype::Bool, 1 << 40, 1),
+            (Dtype::F32, Dtype::F16, 0x477f_efff, 0x7bff),
+            (Dtype::F32, Dtype::F16, 0x477f_f000, 0x7c00),
+            (Dtype::F32, Dtype::F16, 0x3300_0000, 0),
+            (Dtype::F32, Dtype::F16, 0xb300_0001, 0x8001),
+            (Dtype::F32, Dtype::Bf16, 0x3f80_8000, 0x3f80),
+            (Dtype::F32, Dtype::Bf16, 0x3f81_8000, 0x3f82),
+            (Dtype::F16, Dtype::F32, 0x8001, 0xb380_0000),
+            (Dtype::Bf16, Dtype::F32, 0x0001, 0x0001_0000),
         ] {
             assert_eq!(apply(Code::Cast, from, to, a, 0), Some(y), "{from:?} {to:?} {a:#x}");
         }

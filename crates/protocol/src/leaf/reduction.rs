@@ -85,7 +85,7 @@ impl ArgMaximum {
             (_, None) => true,
             (Dtype::F32, Some(greatest)) => fp32::compare(x as u32, greatest as u32) == Some(Ordering::Greater),
             (Dtype::I32, Some(greatest)) => x as i32 > greatest as i32,
-            (Dtype::I64 | Dtype::U8 | Dtype::Bool, Some(greatest)) => x as i64 > greatest as i64,
+            (_, Some(greatest)) => x as i64 > greatest as i64,
         };
         if greater {
             (self.position, self.greatest) = (position, Some(x));
@@ -186,7 +186,7 @@ impl ArgCounts {
         let order = match self.dtype {
             Dtype::F32 => fp32::compare(x as u32, self.own as u32),
             Dtype::I32 => Some((x as i32).cmp(&(self.own as i32))),
-            Dtype::I64 | Dtype::U8 | Dtype::Bool => Some((x as i64).cmp(&(self.own as i64))),
+            _ => Some((x as i64).cmp(&(self.own as i64))),
         };
         let position = position as i64;
         if position < self.claimed && matches!(order, Some(Ordering::Greater | Ordering::Equal)) {

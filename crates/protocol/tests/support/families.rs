@@ -1,10 +1,10 @@
 //! Generators of operators, one family each.
 
 use touchstone_protocol::descriptor::{Bound, Code, Descriptor, Dtype, Operand, Place};
-use touchstone_protocol::fp32;
 use touchstone_protocol::judge::judge_element;
 use touchstone_protocol::leaf::exact;
 use touchstone_protocol::model::Profile;
+use touchstone_protocol::{fp32, half};
 
 use super::{Stream, bytes_as, bytes_of, elementwise, matmul, operand};
 
@@ -25,13 +25,31 @@ impl Case {
 const FAST: u64 = Profile::FAST.encode();
 const WIDE: u64 = Profile::WIDE.encode();
 
-const DTYPES: [Dtype; 5] = [Dtype::F32, Dtype::U8, Dtype::I32, Dtype::I64, Dtype::Bool];
+const DTYPES: [Dtype; 7] = [
+    Dtype::F32,
+    Dtype::U8,
+    Dtype::I32,
+    Dtype::I64,
+    Dtype::Bool,
+    Dtype::F16,
+    Dtype::Bf16,
+];
 
 /// Bits of an element: edges of its dtype more often than by chance.
 pub fn bits(stream: &mut Stream, dtype: Dtype) -> u64 {
     let word = stream.word();
     match dtype {
         Dtype::F32 => u64::from(stream.pattern()),
+        Dtype::F16 | Dtype::Bf16 => match word & 3 {
+            // A number of fp32's edges, as near as the format comes, or beside it.
+            0 => {
+                let near = half::encode(dtype, stream.pattern());
+                u64::from(near.wrapping_add((word >> 8) as u32 % 3).wrapping_sub(1) & 0xffff)
+            }
+            // Exponents near one another's.
+            1 => word >> 8 & 0x83ff | 0x3c00,
+            _ => word >> 48,
+        },
         Dtype::U8 => word & 0xff,
         Dtype::Bool => {
             if word & 15 == 0 {
@@ -191,7 +209,8 @@ pub fn exact(stream: &mut Stream) -> Case {
     use Code::{
         Abs, Add, And, Cast, Div, Equal, Greater, GreaterEq, Less, LessEq, Max, Min, Mul, Neg, Not, Or, Relu, Sqrt, Sub,
     };
-    let number = stream.pick(&[Dtype::F32, Dtype::F32, Dtype::I32, Dtype::I64]);
+    let number = stream.pick(&[Dtype::F32, Dtype::F32, Dtype::I32, Dtype::I64, Dtype::F16, Dtype::Bf16]);
+    let float = stream.pick(&[Dtype::F32, Dtype::F32, Dtype::F16, Dtype::Bf16]);
     let any = stream.pick(&DTYPES);
     let code = stream.pick(&[
         Add, Sub, Mul, Div, Sqrt, Neg, Abs, Min, Max, Relu, Cast, Cast, Equal, Less, LessEq, Greater, GreaterEq, And,
@@ -200,15 +219,31 @@ pub fn exact(stream: &mut Stream) -> Case {
     let (from, to, arity) = match code {
         Add | Sub | Mul | Div | Min | Max => (number, number, 2),
         Neg | Abs => (number, number, 1),
-        Sqrt | Relu => (Dtype::F32, Dtype::F32, 1),
-        Cast => (any, stream.pick(&DTYPES), 1),
+        Sqrt | Relu => (float, float, 1),
+        Cast => {
+            // To and from formats of two bytes f32 alone is cast.
+            match (any, stream.pick(&DTYPES)) {
+                (any, _) if any.is_half() => (any, Dtype::F32, 1),
+                (_, to) if to.is_half() => (Dtype::F32, to, 1),
+                (any, to) => (any, to, 1),
+            }
+        }
         And | Or => (Dtype::Bool, Dtype::Bool, 2),
         Not => (Dtype::Bool, Dtype::Bool, 1),
         _ => (any, Dtype::Bool, 2),
     };
     let count = 64;
     let descriptor = elementwise(code, to, &vec![from; arity], count);
-    let a = list(stream, from, count);
+    let mut a = list(stream, from, count);
+    if code == Cast && to.is_half() {
+        // Halfway between two of the format's numbers, or beside that.
+        for a in &mut a {
+            let below = bits(stream, to) as u32;
+            let places = if to == Dtype::F16 { 13 } else { 16 };
+            let middle = half::decode(to, below).wrapping_add(1 << (places - 1));
+            *a = u64::from(middle.wrapping_add(stream.below(3) as u32).wrapping_sub(1));
+        }
+    }
     let mut b = if arity == 2 {
         list(stream, from, count)
     } else {

@@ -4,7 +4,15 @@ use touchstone_protocol::descriptor::{Bound, Code, Descriptor, Dtype};
 
 use super::Stream;
 
-const DTYPES: [Dtype; 5] = [Dtype::F32, Dtype::U8, Dtype::I32, Dtype::I64, Dtype::Bool];
+const DTYPES: [Dtype; 7] = [
+    Dtype::F32,
+    Dtype::U8,
+    Dtype::I32,
+    Dtype::I64,
+    Dtype::Bool,
+    Dtype::F16,
+    Dtype::Bf16,
+];
 
 /// Bytes of a descriptor, valid or not. Lists are shorter than 256.
 pub fn encode(d: &Descriptor) -> Vec<u8> {
