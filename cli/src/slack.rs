@@ -15,7 +15,7 @@ use touchstone_engine::{
 };
 use touchstone_model::Plan;
 use touchstone_protocol::{
-    descriptor::{Code, Dtype, Place},
+    descriptor::{Code, Place},
     model::Profile,
 };
 
@@ -109,7 +109,7 @@ impl Subject {
     }
 
     fn is_float(&self, output: usize) -> bool {
-        self.plan.outputs[output].dtype == Dtype::F32
+        self.plan.outputs[output].dtype.is_float()
     }
 
     /// Whether rows of the output have a greatest element that matters.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use touchstone_model::plan::{Io, Weight};
 use touchstone_protocol::{
     descriptor::Dtype,
+    half,
     tensor::{TensorError, byte_length},
 };
 
@@ -78,17 +79,12 @@ impl Value {
         )
     }
 
-    /// The elements, if this is a float32 value.
+    /// The elements, if they are floating-point numbers: f16 and bf16 as the float32 numbers that they are.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
-        let whole = self.dtype == Dtype::F32;
-        whole.then(|| {
-            self.bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect()
-        })
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |bits, byte| (bits << 8) | u32::from(*byte));
+        let number = |bytes| f32::from_bits(half::decode(self.dtype, word(bytes)));
+        let elements = self.bytes.chunks(self.dtype.size());
+        self.dtype.is_float().then(|| elements.map(number).collect())
     }
 
     /// Whether the fields fit each other.

@@ -15,6 +15,7 @@ use touchstone_engine::{
 use touchstone_model::plan::{Layer, Plan};
 use touchstone_protocol::{
     descriptor::{Code, Descriptor, Dtype, Operand, Place},
+    half,
     judge::{Verdict, judge_element},
     model::Profile,
 };
@@ -260,7 +261,8 @@ fn attack(plan: &Plan, input: &Value, signs: &[Option<Vec<f64>>]) -> (Vec<f32>, 
             })
             .collect();
         let mut value = compute(&Reference, plan, operator as u32, &operands).unwrap();
-        if let Some(signs) = &signs[operator] {
+        // A rounding to f16 or bf16 is exact: it goes where it is pushed to.
+        if let (Some(signs), false) = (&signs[operator], d.dtype.is_half()) {
             let bytes: Vec<&[u8]> = operands.iter().map(|value| &*value.bytes).collect();
             let mut results = value.bytes.to_vec();
             for (element, sign) in signs.iter().enumerate() {
@@ -306,6 +308,72 @@ fn push(d: &Descriptor, profile: u64, operands: &[&[u8]], results: &mut [u8], el
     }
     assert!(inside(held, results), "the honest result is inside");
     held > 0
+}
+
+/// A rounding to f16 between two values that can be pushed: a last place of fp32 makes it go the other way, which moves it by a last place
+/// of f16, and slack counts that.
+#[test]
+fn a_rounding_that_goes_the_other_way_is_counted() {
+    let honest = |x: f32| {
+        let case = plan(
+            Code::Tanh,
+            Dtype::F32,
+            &[1],
+            &[],
+            &[],
+            vec![operand(vector(&[x]), 0, &[1])],
+        );
+        Reference.run(&case.0, &case.1, Keep::All).unwrap().outputs[0]
+            .to_f32()
+            .unwrap()[0]
+    };
+    // Arguments whose tanh is just above the middle between two numbers of f16.
+    let above = |k: u32| {
+        let middle = f32::from_bits(half::decode(Dtype::F16, 0x3500 + 40 * k) + (1 << 12));
+        let start = middle.atanh().to_bits() - 8;
+        let found = (start..).map(f32::from_bits).find(|x| honest(*x) > middle).unwrap();
+        assert!(honest(found) - middle < 4.0 * f32::EPSILON * middle);
+        found
+    };
+    let input = vector(&(0..24).map(above).collect::<Vec<_>>());
+    let cast = plan(
+        Code::Cast,
+        Dtype::F16,
+        &[24],
+        &[],
+        &[],
+        vec![operand(input.clone(), 0, &[1])],
+    );
+    let mut plan = Arc::unwrap_or_clone(behind(cast, 0).0);
+    let mut back = plan.operators[1].clone();
+    (back.dtype, back.operands[0].dtype, back.operands[0].place) = (Dtype::F32, Dtype::F16, Place::Trace(1));
+    plan.operators[1].place = Place::Trace(1);
+    plan.operators.push(back);
+    plan.names.push("back".into());
+    plan.layers[0].operators = 0..3;
+    plan.trace_count = 2;
+    plan.outputs[0].dtype = Dtype::F32;
+    let plan = Arc::new(plan);
+    let run = Reference.run(&plan, std::slice::from_ref(&input), Keep::All).unwrap();
+    let weights: Vec<(u64, f64)> = (0..24).map(|element| (element, -1.0)).collect();
+    let question = Question::Sum {
+        operator: 2,
+        weights: weights.clone(),
+    };
+    let answer = TORCH
+        .slack(&plan, &run, &[Profile::FAST], &[question])
+        .unwrap()
+        .remove(0);
+    let signs = TORCH.derivatives(&plan, &run, 2, &weights).unwrap();
+    let (moved, pushed) = attack(&plan, &input, &signs);
+    let before = run.outputs[0].to_f32().unwrap();
+    let by: f64 = before.iter().zip(&moved).map(|(a, b)| f64::from(a - b)).sum();
+    let slack = answer.bounds[0].slack;
+    assert_eq!(pushed, 24);
+    // Each one by a last place of f16.
+    let places: f64 = before.iter().map(|y| 0.5f64.powi(if *y < 0.5 { 12 } else { 11 })).sum();
+    assert_eq!(by, places);
+    assert!((0.95 * slack..=slack).contains(&by), "moved by {by}, slack {slack}");
 }
 
 /// What the whole is for: an adversary whom the judge does not convict of anything moves the output by about the slack, and not by more

@@ -74,7 +74,7 @@ fn binary(code: Code, dtype: Dtype, a: &Tensor, b: &Tensor) -> Result<Tensor, Tc
         Code::Add => a.f_add(b),
         Code::Sub => a.f_sub(b),
         Code::Mul => a.f_mul(b),
-        Code::Div if dtype == Dtype::F32 || dtype.is_half() => a.f_div(b),
+        Code::Div if dtype.is_float() => a.f_div(b),
         Code::Div => integer_div(a, b),
         Code::Pow => a.f_pow(b),
         Code::Min => a.f_minimum(b),

@@ -234,14 +234,13 @@ impl Descriptor {
         let of = |index: usize| self.operands[index].dtype;
         let all = |dtype: Dtype| self.dtype == dtype && self.operands.iter().all(|o| o.dtype == dtype);
         let index = |dtype: Dtype| matches!(dtype, Dtype::I32 | Dtype::I64);
-        let float = |dtype: Dtype| dtype == Dtype::F32 || dtype.is_half();
         let right = match self.code {
             Code::Copy => all(self.dtype),
             Code::Gather => of(0) == self.dtype && index(of(1)),
             Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Neg | Code::Abs | Code::Min | Code::Max => {
-                (float(self.dtype) || index(self.dtype)) && all(self.dtype)
+                (self.dtype.is_float() || index(self.dtype)) && all(self.dtype)
             }
-            Code::Sqrt | Code::Relu => float(self.dtype) && all(self.dtype),
+            Code::Sqrt | Code::Relu => self.dtype.is_float() && all(self.dtype),
             // To and from the others f16 and bf16 go by way of f32: see `docs/envelopes.md#f16-and-bf16`.
             Code::Cast => {
                 let (from, to) = (of(0), self.dtype);

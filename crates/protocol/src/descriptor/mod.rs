@@ -63,6 +63,11 @@ impl Dtype {
         matches!(self, Dtype::F16 | Dtype::Bf16)
     }
 
+    /// Whether elements are floating-point numbers.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Dtype::F32 | Dtype::F16 | Dtype::Bf16)
+    }
+
     /// The dtype with this number, if there is one.
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {

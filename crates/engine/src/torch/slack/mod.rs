@@ -14,8 +14,8 @@ use touchstone_model::plan::Plan;
 use touchstone_protocol::model::Profile;
 
 use self::{
-    tape::{Shift, Tape, derivatives, has_width},
-    width::half_widths,
+    tape::{Shift, Tape, derivatives},
+    width::{half_widths, last_place},
 };
 use super::model::library;
 use crate::{
@@ -104,12 +104,17 @@ fn bound(sum: f64) -> f64 {
 impl<'a> Slack<'a> {
     fn new(plan: &'a Plan, run: &Run, profiles: &[Profile], device: tch::Device) -> Result<Self, EngineError> {
         let tape = Tape::new(plan, run, device)?;
-        let wide = |(operator, d)| has_width(d).then_some(operator);
-        let operators: Vec<usize> = plan.operators.iter().enumerate().filter_map(wide).collect();
+        let operators: Vec<usize> = (0..plan.operators.len())
+            .filter(|operator| tape.moves(*operator))
+            .collect();
         let of = |operator: &usize| {
             let missing = || operator_error(plan, *operator, "it has no kernel");
             let kernel = tape.kernel(*operator).ok_or_else(missing)?;
             let (operands, honest) = (tape.operands(*operator), tape.honest(*operator));
+            if tape.rounds(*operator) {
+                let place = last_place(plan.operators[*operator].dtype, honest).map_err(library)?;
+                return Ok(profiles.iter().map(|_| place.shallow_clone()).collect());
+            }
             half_widths(&plan.operators[*operator], kernel, &operands, honest, profiles)
                 .map_err(|error| operator_error(plan, *operator, error))
         };
@@ -159,7 +164,7 @@ impl<'a> Slack<'a> {
     fn output(&self, operator: u32) -> Result<&Tensor, EngineError> {
         let made = self.made.get(operator as usize);
         let float = made.filter(|made| made.kind() == Kind::Double);
-        float.ok_or_else(|| EngineError::Plan(format!("operator {operator} gives no float32 value")))
+        float.ok_or_else(|| EngineError::Plan(format!("operator {operator} gives no floating-point number")))
     }
 
     fn weighted(&self, operator: u32, weights: &[(u64, f64)]) -> Result<Tensor, EngineError> {

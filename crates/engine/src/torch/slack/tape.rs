@@ -1,15 +1,17 @@
 //! A run's values as fp64 tensors that derivatives flow through.
 //!
 //! Each operator's kernel is run in fp64 on the run's own values, and the difference between what it gives and what the run has is added
-//! as a constant: so derivatives are those at the run's values, not at values that fp64 leads to. What is not float32, and what
-//! depends on nothing that has an envelope, is a constant.
+//! as a constant: so derivatives are those at the run's values, not at values that fp64 leads to. What is no floating-point number, and
+//! what depends on nothing that has an envelope, is a constant. f16 and bf16 are numbers like others: a rounding to them passes
+//! derivatives on, and has a width ([`Tape::rounds`]).
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use tch::{Kind, TchError, Tensor};
 use touchstone_model::plan::Plan;
 use touchstone_protocol::{
-    descriptor::{Descriptor, Dtype, Place},
+    descriptor::{Code, Descriptor, Dtype, Place},
+    half,
     model::Profile,
 };
 
@@ -21,8 +23,8 @@ use crate::{
     value::Value,
 };
 
-/// Whether an operator's results have an envelope with a width.
-pub(super) fn has_width(d: &Descriptor) -> bool {
+/// Whether an operator's results have an envelope with a width, whatever it reads.
+fn has_width(d: &Descriptor) -> bool {
     d.elements() > 0 && d.dtype == Dtype::F32 && !matches!(Family::of(d.code), Family::Copy | Family::Exact)
 }
 
@@ -42,9 +44,9 @@ pub(super) struct Tape<'a> {
     live: Vec<bool>,
     /// Kernels of those.
     kernels: HashMap<usize, Kernel>,
-    /// Inputs and weights that they read; float32 as fp64.
+    /// Inputs and weights that they read; floating-point numbers as fp64.
     given: HashMap<Place, Tensor>,
-    /// The run's own values by operator; float32 as fp64.
+    /// The run's own values by operator; floating-point numbers as fp64.
     honest: Vec<Tensor>,
 }
 
@@ -56,10 +58,31 @@ pub(super) struct Shift<'a> {
 
 fn widened(value: &Value, device: tch::Device) -> Result<Tensor, EngineError> {
     let tensor = load(value, device).map_err(library)?;
-    match value.dtype {
-        Dtype::F32 => tensor.f_to_kind(Kind::Double).map_err(library),
-        _ => Ok(tensor),
+    if value.dtype.is_float() {
+        return tensor.f_to_kind(Kind::Double).map_err(library);
     }
+    Ok(tensor)
+}
+
+/// The operator without its rounding to f16 or bf16: of a cast between floating-point numbers nothing is left.
+fn unrounded(d: &Descriptor) -> Cow<'_, Descriptor> {
+    let wide = |dtype: Dtype| if dtype.is_half() { Dtype::F32 } else { dtype };
+    let halves = d.dtype.is_half() || d.operands.iter().any(|operand| operand.dtype.is_half());
+    if !halves {
+        return Cow::Borrowed(d);
+    }
+    let mut d = d.clone();
+    if let (Code::Copy, [_, fill]) = (d.code, &mut d.params[..]) {
+        *fill = half::decode(d.dtype, *fill & 0xffff);
+    }
+    d.dtype = wide(d.dtype);
+    d.operands
+        .iter_mut()
+        .for_each(|operand| operand.dtype = wide(operand.dtype));
+    if d.code == Code::Cast {
+        (d.code, d.params) = (Code::Copy, vec![0, 0]);
+    }
+    Cow::Owned(d)
 }
 
 impl<'a> Tape<'a> {
@@ -82,9 +105,10 @@ impl<'a> Tape<'a> {
             let reached = sources
                 .iter()
                 .any(|source| matches!(source, Source::Made(by) if tape.live[*by]));
-            let live = d.dtype == Dtype::F32 && (reached || has_width(d));
+            let live = d.dtype.is_float() && (reached || has_width(d));
             if live {
-                let kernel = prepare(d, &numerics).map_err(|error| operator_error(plan, operator, error))?;
+                let kernel =
+                    prepare(&unrounded(d), &numerics).map_err(|error| operator_error(plan, operator, error))?;
                 tape.kernels.insert(operator, kernel);
                 for source in &sources {
                     if let Source::Given(place) = source
@@ -109,6 +133,21 @@ impl<'a> Tape<'a> {
             made.insert(d.place, operator);
         }
         Ok(tape)
+    }
+
+    /// Whether elements of an operator can be pushed: they have an envelope with a width, or are rounded to f16 or bf16 from numbers that
+    /// can be pushed, so that a push may make them round the other way.
+    pub(super) fn moves(&self, operator: usize) -> bool {
+        has_width(&self.plan.operators[operator]) || self.rounds(operator)
+    }
+
+    pub(super) fn rounds(&self, operator: usize) -> bool {
+        let d = &self.plan.operators[operator];
+        let rounding = matches!(
+            d.code,
+            Code::Cast | Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Sqrt
+        );
+        rounding && d.dtype.is_half() && self.live[operator]
     }
 
     /// The run's own value of an operator, flat.

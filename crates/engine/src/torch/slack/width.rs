@@ -5,7 +5,7 @@
 
 use tch::{Kind, TchError, Tensor};
 use touchstone_protocol::{
-    descriptor::{Code, Descriptor},
+    descriptor::{Code, Descriptor, Dtype},
     model::{self, Format, Profile},
 };
 
@@ -97,6 +97,20 @@ fn half_cell(y: &Tensor) -> Result<Tensor, TchError> {
         .f_clamp_min(-125.0)?
         .f_sub_scalar(25.0)?
         .f_exp2()
+}
+
+/// The last place of numbers of f16 or bf16, flat: what a rounding to it moves by at most, beyond what it is given, when it goes the other
+/// way. None of what is not finite.
+pub(super) fn last_place(dtype: Dtype, y: &Tensor) -> Result<Tensor, TchError> {
+    let (bits, least) = if dtype == Dtype::F16 {
+        (11.0, -13.0)
+    } else {
+        (8.0, -125.0)
+    };
+    let wild = y.f_isfinite()?.f_logical_not()?;
+    let (_, exponent) = y.f_frexp()?;
+    let place = exponent.f_to_kind(Kind::Double)?.f_clamp_min(least)?;
+    place.f_sub_scalar(bits)?.f_exp2()?.f_masked_fill(&wild, 0.0)
 }
 
 fn maximum(a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
