@@ -11,6 +11,7 @@ use touchstone_engine::{Engine, Keep, LayerValues, Long, Report, Run, Value, Val
 use touchstone_model::plan::{Plan, Weight};
 use touchstone_protocol::{
     descriptor::{Code, Dtype, Operand, Place},
+    half,
     model::Profile,
 };
 use touchstone_wire::worker::{Ask, Reply};
@@ -196,16 +197,22 @@ pub fn inner_value(engine: &dyn Engine, plan: &Arc<Plan>, inputs: &[Value]) -> R
 /// An honest run with its last output's first element moved by twice the smallest amount that is convicted.
 ///
 /// # Errors
-/// The engine fails, or the output is not fp32.
+/// The engine fails, or the output is no floating-point number.
 pub fn other_output(engine: &dyn Engine, plan: &Arc<Plan>, inputs: &[Value]) -> Result<Run> {
     let honest = engine.run(plan, inputs, Keep::All)?;
     let moved = |size: f32| -> Result<Run> {
         let mut run = honest.clone();
         let output = run.outputs.last_mut().context("the model has no output")?;
-        let mut values = output.to_f32().context("the output is not fp32")?;
-        let first = values.first_mut().context("the output is empty")?;
-        *first += size;
-        *output = Value::from_f32(output.dims.clone(), &values)?;
+        let values = output.to_f32().context("the output is no floating-point number")?;
+        let first = values.first().context("the output is empty")? + size;
+        let first = half::encode(output.dtype, first.to_bits()).to_le_bytes();
+        let width = output.dtype.size();
+        let mut bytes = output.bytes.to_vec();
+        bytes
+            .get_mut(..width)
+            .context("the output is empty")?
+            .copy_from_slice(first.get(..width).context("an element of more than four bytes")?);
+        *output = Value::new(output.dtype, output.dims.clone(), bytes)?;
         Ok(run)
     };
     let size = twice_the_smallest(|size| Ok(judged(plan, &moved(size)?)?.outside > 0))?;

@@ -276,7 +276,7 @@ impl Network {
     /// Anvil has too few accounts.
     pub fn coordinator(&self) -> Result<Launch> {
         let models = paths::root().join("models");
-        let model_dirs = ["digits_vit", "suite", "long"].map(|dir| models.join(dir).display().to_string());
+        let model_dirs = ["digits_vit", "suite", "long", "halves"].map(|dir| models.join(dir).display().to_string());
         let environment = [
             ("TOUCHSTONE_DATABASE_URL", self.database.url.clone()),
             ("TOUCHSTONE_RPC_URL", self.anvil.url.clone()),

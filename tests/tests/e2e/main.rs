@@ -13,6 +13,7 @@
 mod adversaries;
 mod alone;
 mod false_challenge;
+mod halves;
 mod kills;
 mod long;
 mod suite;
