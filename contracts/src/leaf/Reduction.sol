@@ -54,7 +54,10 @@ library Reduction {
         unchecked {
             if (Tensor.sizeOf(dtype) != 4) {
                 for (; from < to; ++from) {
-                    list[from] = Elements.read(base, dtype, offset);
+                    uint256 x = Elements.read(base, dtype, offset);
+                    assembly ("memory-safe") {
+                        mstore(add(add(list, 32), shl(5, from)), x)
+                    }
                     offset += stride;
                 }
                 return;
@@ -83,41 +86,82 @@ library Reduction {
         return SumsMath.checkMean(sums, profile, o.terms, list.length, divisor, y);
     }
 
+    /// @dev The rank of −∞; the next one is the least finite number's.
+    int256 private constant LEAST = -int256(Fp32.INFINITY);
+
+    /// @dev A number that orders as an element does, zeros equal; of no use where it is a NaN.
+    function _rank(uint256 dtype, uint256 x) private pure returns (int256) {
+        unchecked {
+            if (dtype != Tensor.F32) return Elements.integer(dtype, x);
+            return x & Fp32.SIGN == 0 ? int256(x) : -int256(x & Fp32.MAGNITUDE);
+        }
+    }
+
+    /// @dev The greatest rank of terms that are no NaN, below all ranks if there is none; the first place where it stands, or 0; and
+    /// whether there is a NaN.
+    function _greatest(uint256 dtype, uint256[] memory list)
+        private
+        pure
+        returns (int256 greatest, uint256 place, bool nan)
+    {
+        greatest = type(int256).min;
+        if (dtype != Tensor.F32) {
+            uint256 top = dtype == Tensor.I32 ? 3 : 7;
+            assembly ("memory-safe") {
+                let end := add(list, shl(5, mload(list)))
+                let found := add(list, 32)
+                for { let slot := list } lt(slot, end) {} {
+                    slot := add(slot, 32)
+                    let rank := signextend(top, mload(slot))
+                    if sgt(rank, greatest) {
+                        greatest := rank
+                        found := slot
+                    }
+                }
+                place := shr(5, sub(sub(found, 32), list))
+            }
+            return (greatest, place, false);
+        }
+        assembly ("memory-safe") {
+            let end := add(list, shl(5, mload(list)))
+            let found := add(list, 32)
+            for { let slot := list } lt(slot, end) {} {
+                slot := add(slot, 32)
+                // As `_rank`.
+                let rank := mload(slot)
+                let negative := sub(0, shr(31, rank))
+                rank := and(rank, 0x7fffffff)
+                if gt(rank, 0x7f800000) {
+                    nan := 1
+                    continue
+                }
+                rank := sub(xor(rank, negative), negative)
+                if sgt(rank, greatest) {
+                    greatest := rank
+                    found := slot
+                }
+            }
+            place := shr(5, sub(sub(found, 32), list))
+        }
+    }
+
     /// @notice The sign of zero is free. With a NaN among the terms NaN and all that is not above the maximum of the rest is
     /// admitted. The maximum of nothing is −∞; of nothing but −∞ the least finite number is admitted too.
     function maximum(uint256[] memory list, uint256 y) internal pure returns (bool) {
-        uint256 least = Fp32.SIGN | Fp32.INFINITY;
-        uint256 greatest = least;
-        bool nan = false;
-        for (uint256 i = 0; i < list.length; ++i) {
-            Fp32.Order order = Fp32.compare(list[i], greatest);
-            if (order == Fp32.Order.Greater) greatest = list[i];
-            else if (order == Fp32.Order.Unordered) nan = true;
+        unchecked {
+            (int256 greatest,, bool nan) = _greatest(Tensor.F32, list);
+            if (Fp32.isNan(y)) return nan;
+            int256 rank = _rank(Tensor.F32, y);
+            if (greatest > LEAST) return rank == greatest || (nan && rank < greatest);
+            return rank == LEAST || rank == LEAST + 1;
         }
-        bool nothing = greatest == least;
-        if (nan || Fp32.isNan(y)) {
-            return nan && Fp32.compare(y, nothing ? least - 1 : greatest) != Fp32.Order.Greater;
-        }
-        return Fp32.sameValue(y, greatest) || (nothing && y == least - 1);
     }
 
     /// @notice Whether `y` is the position of the first greatest term (0 when there is none but NaN) or of any NaN.
     function argMaximum(uint256 dtype, uint256[] memory list, int256 y) internal pure returns (bool) {
-        uint256 position = 0;
-        bool some = false;
-        for (uint256 i = 0; i < list.length; ++i) {
-            if (dtype == Tensor.F32) {
-                if (Fp32.isNan(list[i])) {
-                    if (y == int256(i)) return true;
-                    continue;
-                }
-                if (some && Fp32.compare(list[i], list[position]) != Fp32.Order.Greater) continue;
-            } else if (some && Elements.integer(dtype, list[i]) <= Elements.integer(dtype, list[position])) {
-                continue;
-            }
-            (position, some) = (i, true);
-        }
-        return y == int256(position);
+        (, uint256 place, bool nan) = _greatest(dtype, list);
+        if (y == int256(place)) return true;
+        return nan && y >= 0 && uint256(y) < list.length && Fp32.isNan(list[uint256(y)]);
     }
 
     /// @notice How terms lie to the claimed maximum `y`: counts of terms above, equal, NaN, and neither NaN nor −∞, which add up over
@@ -125,16 +169,18 @@ library Reduction {
     function maximumCounts(uint256[] memory list, uint256 y) internal pure returns (uint256) {
         uint256 counts = 0;
         unchecked {
+            // A NaN is nothing's equal.
+            int256 claimed = Fp32.isNan(y) ? type(int256).max : _rank(Tensor.F32, y);
             for (uint256 i = 0; i < list.length; ++i) {
                 uint256 x = list[i];
                 if (Fp32.isNan(x)) {
                     counts += 1 << 64;
                     continue;
                 }
-                if (x != Fp32.SIGN | Fp32.INFINITY) counts += 1 << 96;
-                Fp32.Order order = Fp32.compare(x, y);
-                if (order == Fp32.Order.Greater) ++counts;
-                else if (order == Fp32.Order.Equal) counts += 1 << 32;
+                int256 rank = _rank(Tensor.F32, x);
+                if (rank != LEAST) counts += 1 << 96;
+                if (rank > claimed) ++counts;
+                else if (rank == claimed) counts += 1 << 32;
             }
         }
         return counts;
@@ -162,13 +208,17 @@ library Reduction {
     {
         uint256 counts = 0;
         unchecked {
+            if (isNan(dtype, own)) return 0;
+            int256 rank = _rank(dtype, own);
+            bool float = dtype == Tensor.F32;
             for (uint256 i = 0; i < list.length; ++i) {
+                uint256 x = list[i];
+                if (float && Fp32.isNan(x)) continue;
                 int256 position = int256(from + i);
-                if (position == y) continue;
-                (bool greater, bool equal) = _order(dtype, list[i], own);
+                int256 other = _rank(dtype, x);
                 if (position > y) {
-                    if (greater) counts += 1 << 32;
-                } else if (greater || equal) {
+                    if (other > rank) counts += 1 << 32;
+                } else if (position < y && other >= rank) {
                     ++counts;
                 }
             }
@@ -179,14 +229,5 @@ library Reduction {
     /// @notice Whether an element is a NaN.
     function isNan(uint256 dtype, uint256 x) internal pure returns (bool) {
         return dtype == Tensor.F32 && Fp32.isNan(x);
-    }
-
-    function _order(uint256 dtype, uint256 x, uint256 own) private pure returns (bool greater, bool equal) {
-        if (dtype == Tensor.F32) {
-            Fp32.Order order = Fp32.compare(x, own);
-            return (order == Fp32.Order.Greater, order == Fp32.Order.Equal);
-        }
-        (int256 a, int256 b) = (Elements.integer(dtype, x), Elements.integer(dtype, own));
-        return (a > b, a == b);
     }
 }

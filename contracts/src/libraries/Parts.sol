@@ -18,7 +18,9 @@ library Parts {
     /// @notice The most terms of an operator that is judged in one transaction.
     function oneShotTerms(uint256 code) internal pure returns (uint256) {
         if (code == Rules.CONTRACT || code == Rules.SUM || code == Rules.MEAN) return 4096;
-        return code == Rules.LAYER_NORM ? 2048 : 1024;
+        if (code == Rules.LAYER_NORM) return 2048;
+        if (code == Rules.SOFTMAX) return 1024;
+        return code == Rules.MAX_POOL ? 512 : 256;
     }
 
     /// @notice The most terms of an operator under a profile: the bounds are theorems up to it.

@@ -132,7 +132,24 @@ fn cases() -> Vec<Case> {
         case("add", elementwise(Code::Add, F, &[F, F], 4096), 250_000),
         case("div", elementwise(Code::Div, F, &[F, F], 4096), 250_000),
         case("sqrt", elementwise(Code::Sqrt, F, &[F], 4096), 250_000),
-        case("max 1,024", row(Code::MaxPool, 1024, vec![]), 1_200_000),
+        case("max 512", row(Code::MaxPool, 512, vec![]), 250_000),
+        case(
+            "position of a maximum, 256",
+            Descriptor {
+                dtype: Dtype::I64,
+                ..row(Code::ArgMax, 256, vec![])
+            },
+            250_000,
+        ),
+        case(
+            "the same of int64",
+            Descriptor {
+                dtype: Dtype::I64,
+                operands: vec![operand(Place::Trace(0), Dtype::I64, &[4, 256], &[256, 1])],
+                ..row(Code::ArgMax, 256, vec![])
+            },
+            250_000,
+        ),
         case("erf", elementwise(Code::Erf, F, &[F], 4096), 250_000),
         case("gelu", elementwise(Code::Gelu, F, &[F], 4096), 250_000),
         case("gelu, tanh form", elementwise(Code::GeluTanh, F, &[F], 4096), 250_000),
@@ -186,6 +203,10 @@ fn values(stream: &mut Stream, code: Code, operand: &Operand) -> Vec<u8> {
             let score = |stream: &mut Stream| (stream.below(8_000) as f32 / 1000.0 - 4.0).to_bits();
             bytes_of(&(0..count).map(|_| score(stream)).collect::<Vec<_>>())
         }
+        // Growing terms: each is the greatest so far.
+        (Code::MaxPool | Code::ArgMax, _) => {
+            bytes_of(&(0..count).map(|i| (1.0 + i as f32 / 7.0).to_bits()).collect::<Vec<_>>())
+        }
         // No variance is negative, no root is NaN: those have short verdicts.
         (Code::BatchNorm | Code::Sqrt, _) => {
             bytes_of(&(0..count).map(|_| stream.number() & 0x7fff_ffff).collect::<Vec<_>>())
@@ -212,6 +233,7 @@ fn stage(descriptor: &Descriptor) -> Stage {
     // A softmax's results are at most 1; about 2/n too much is wrong, and nothing is short about it.
     let output = match d.code {
         Code::Softmax => bytes_of(&vec![(3.0 / d.terms() as f32).to_bits(); count as usize]),
+        Code::ArgMax => vec![0; 8 * count as usize],
         _ => bytes_of(&(0..count).map(|_| stream.number()).collect::<Vec<_>>()),
     };
     let mut stage = Stage::new(&d, &operands, &output);

@@ -149,7 +149,8 @@ fn lie(stream: &mut Stream, leaves: &mut [Vec<U256>]) {
 fn descend(case: &Long, element: u64, header: &Header, claimed: &[Vec<U256>]) -> Option<u32> {
     let d = &case.descriptor;
     let (mut level, mut index) = (depth(d), 0);
-    while level > 0 {
+    // A root without parts is its own.
+    loop {
         let mine = parts(d, case.profile, &case.operands(), element, header, level, index).unwrap();
         let below = step(level);
         let theirs = (0..mine.len()).map(|child| {
@@ -160,8 +161,10 @@ fn descend(case: &Long, element: u64, header: &Header, claimed: &[Vec<U256>]) ->
         let child = mine.iter().zip(theirs).position(|(mine, theirs)| *mine != theirs)?;
         index = (index << below) + child as u32;
         level -= below;
+        if level == 0 {
+            return Some(index);
+        }
     }
-    Some(index)
 }
 
 #[test]

@@ -28,6 +28,10 @@ fn reduced(op: &str, terms: i64) -> Model {
     rows(op, terms).list("axes", &[1])
 }
 
+fn arg_max(terms: i64) -> Model {
+    rows("ArgMax", terms).int("axis", 1)
+}
+
 fn product_and_bias(rows: i64, terms: i64, columns: i64) -> Model {
     let model = Model::new().input("x", 1, &[rows, terms]).output("y");
     let model = model.weight("w", &[terms, columns]).weight("bias", &[columns]);
@@ -117,7 +121,8 @@ fn quotes_are_above_what_is_measured_and_near_it() {
         ("add", elementwise("Add", "x z")),
         ("div", elementwise("Div", "x z")),
         ("sqrt", elementwise("Sqrt", "x")),
-        ("max 1,024", reduced("ReduceMax", 1_024)),
+        ("max 512", reduced("ReduceMax", 512)),
+        ("position of a maximum, 256", arg_max(256)),
         ("erf", elementwise("Erf", "x")),
         ("gelu", elementwise("Gelu", "x")),
         ("gelu, tanh form", tanh),

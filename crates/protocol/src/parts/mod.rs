@@ -33,8 +33,10 @@ pub const fn one_shot_terms(code: Code) -> u64 {
     match code {
         Code::Contract | Code::Sum | Code::Mean => 4096,
         Code::LayerNorm => 2048,
-        // MaxPool, ArgMax, Softmax; the others have one term.
-        _ => 1024,
+        Code::Softmax => 1024,
+        Code::MaxPool => 512,
+        // ArgMax; the others have one term.
+        _ => 256,
     }
 }
 

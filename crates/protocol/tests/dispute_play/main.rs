@@ -739,7 +739,18 @@ fn key(node: &Node) -> Key {
 #[test]
 fn every_move_from_every_state_of_a_small_game() {
     // Nine leaves: parts of two leaves, and one part of one.
-    let model = Model::new(3, 2, 4, 9);
+    let play = play_every_move(9);
+    assert_eq!(play.ends.len(), 4);
+    assert_eq!(play.errors.len(), ERRORS, "every error is met: {:?}", play.errors);
+}
+
+#[test]
+fn every_move_where_a_long_operator_is_one_leaf() {
+    assert_eq!(play_every_move(1).ends.len(), 4);
+}
+
+fn play_every_move(leaves: u32) -> Play {
+    let model = Model::new(3, 2, 4, leaves);
     let max_turns = turns_of_model(3, 4) as u16;
     assert_eq!(max_turns, 4);
     let (mut play, first) = Play::new(
@@ -800,8 +811,7 @@ fn every_move_from_every_state_of_a_small_game() {
         play.refused
     );
     println!("ends by phase {:?}", play.ends);
-    assert_eq!(play.ends.len(), 4);
-    assert_eq!(play.errors.len(), ERRORS, "every error is met: {:?}", play.errors);
+    play
 }
 
 #[test]

@@ -15,7 +15,8 @@ pub const LONG: u32 = 2;
 
 /// A maximum over all terms of the input; the last leaf has one.
 fn long(leaves: u32) -> Descriptor {
-    let terms = (leaves - 1) * LEAF_TERMS as u32 + 1;
+    // Of one leaf as many as there have to be for it to be long.
+    let terms = ((leaves - 1) * LEAF_TERMS as u32 + 1).max(parts::one_shot_terms(Code::MaxPool) as u32 + 1);
     Descriptor {
         code: Code::MaxPool,
         place: Place::Trace(0),
