@@ -166,14 +166,16 @@ pub fn split(specs: &[Io], bytes: &[u8]) -> Result<Vec<Value>, SplitError> {
 /// The element of a value that is most likely to show a change of what it was made from: the greatest in magnitude. Where much
 /// of an input is zero, most elements do not depend on most weights.
 pub fn telling_element(dtype: Dtype, bytes: &[u8], code: Code) -> u64 {
-    if dtype != Dtype::F32 || code == Code::Copy {
+    if !dtype.is_float() || code == Code::Copy {
         return 0;
     }
     // Magnitudes of floats order as their bits do without the sign.
-    let magnitude = |chunk: &[u8; 4]| u32::from_le_bytes(*chunk) & 0x7fff_ffff;
-    let (chunks, _) = bytes.as_chunks::<4>();
+    let magnitude = |element: &[u8]| {
+        let bits = |bits, byte: &u8| (bits << 8) | u32::from(*byte);
+        element.iter().rev().fold(0, bits) & (u32::MAX >> (33 - 8 * element.len()))
+    };
     let mut best = (0, 0);
-    for (element, chunk) in chunks.iter().enumerate() {
+    for (element, chunk) in bytes.chunks_exact(dtype.size()).enumerate() {
         if magnitude(chunk) > best.1 {
             best = (element as u64, magnitude(chunk));
         }

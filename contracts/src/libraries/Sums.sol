@@ -80,7 +80,7 @@ library SumsMath {
             for { let left := count } left { left := sub(left, 1) } {
                 let x := shr(224, mload(from))
                 let y := shr(224, mload(other))
-                // Lanes of the sign, four words of them; of the exponent, below 2^9, bits 7 and 8: masks, for shifts there and back would be made large ones.
+                // Four words of lanes a sign; of an exponent below 2^9 the bits 7 and 8. Masked: shifts there and back become large masks.
                 let lane := add(lanes, and(shr(24, xor(x, y)), 0x80))
                 let e := and(shr(23, x), 0xff)
                 let f := and(shr(23, y), 0xff)

@@ -331,6 +331,28 @@ mod tests {
         assert!(matches!(plan.operators[at].place, Place::Trace(_)));
     }
 
+    /// A last place of fp32 turns a rounding to f16, which moves it by 2^13 of them.
+    #[test]
+    fn roundings_to_two_bytes_read_committed_values() {
+        for to in [10, 16] {
+            let model = Model::new()
+                .input("x", 1, &[1, 64])
+                .output("y")
+                .weight("w", &[64, 64])
+                .node("MatMul", "x w", "a")
+                .node("Tanh", "a", "t")
+                .node("Cast", "t", "h")
+                .int("to", to)
+                .node("Cast", "h", "s")
+                .int("to", 1)
+                .node("MatMul", "s w", "y");
+            let plan = model.plan();
+            check_rule(&plan);
+            let at = plan.names.iter().position(|name| name == "t").unwrap();
+            assert!(matches!(plan.operators[at].place, Place::Trace(_)));
+        }
+    }
+
     #[test]
     fn exact_functions_of_inputs_may_cross() {
         let mut model = perceptron(3).input("mask", 7, &[1, 64]);

@@ -337,6 +337,36 @@ mod tests {
     }
 
     #[test]
+    fn formats_of_two_bytes_are_cast_by_way_of_f32() {
+        let cast = |from: i32, to: i64| {
+            let model = Model::new().input("x", from, &[5]).output("y");
+            codes(&model.node("Cast", "x", "y").int("to", to).plan())
+        };
+        for (from, to, expected) in [
+            (1, 10, "Cast"),
+            (16, 1, "Cast"),
+            (10, 16, "Cast Cast"),
+            (7, 16, "Cast Cast"),
+            (16, 6, "Cast Cast"),
+            (10, 9, "Cast Cast"),
+            (10, 10, "Copy"),
+        ] {
+            assert_eq!(cast(from, to), expected, "{from} to {to}");
+        }
+        let pair = |op: &str| {
+            let model = Model::new().input("x", 10, &[2, 2]).input("z", 10, &[2, 2]).output("y");
+            model.node(op, "x z", "y").compile()
+        };
+        for op in ["Add", "Mul", "Div", "Max", "Less", "Sum"] {
+            assert!(pair(op).is_ok(), "{op}");
+        }
+        for op in ["MatMul", "Pow", "PRelu"] {
+            let error = pair(op).unwrap_err().to_string();
+            assert!(error.contains("compute it in float32 between two Casts"), "{error}");
+        }
+    }
+
+    #[test]
     fn powers_of_small_constants_are_products() {
         let model = |exponent: f32| {
             Model::new()
