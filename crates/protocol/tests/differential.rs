@@ -140,6 +140,11 @@ fn exact() {
 }
 
 #[test]
+fn halves() {
+    run("halves", 19, CASES, families::halves);
+}
+
+#[test]
 fn contraction() {
     run("contraction", 13, SUMS, families::contraction);
 }
@@ -194,12 +199,13 @@ fn damaged_descriptors() {
     let makers = [
         families::copy,
         families::exact,
+        families::halves,
         families::contraction,
         families::reduction,
         families::enclosed,
     ];
     for round in 0..200 {
-        let case = makers[round % 5](&mut stream);
+        let case = makers[round % makers.len()](&mut stream);
         let stage = Stage::new(&case.descriptor, &case.operands, &case.output).under(case.profile);
         let witness = stage.witness(stream.below(case.descriptor.elements())).unwrap();
         let length = usize::from(u16::from_be_bytes([witness[12], witness[13]]));
@@ -250,13 +256,14 @@ fn descriptors_against_every_rule() {
     let makers = [
         families::copy,
         families::exact,
+        families::halves,
         families::contraction,
         families::reduction,
         families::enclosed,
     ];
     let mut decoded: BTreeMap<Code, [u64; 2]> = BTreeMap::new();
     for round in 0..400 {
-        let case = makers[round % 5](&mut stream);
+        let case = makers[round % makers.len()](&mut stream);
         let stage = Stage::new(&case.descriptor, &case.operands, &case.output).under(case.profile);
         for _ in 0..16 {
             let mut d = case.descriptor.clone();

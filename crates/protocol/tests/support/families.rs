@@ -209,8 +209,7 @@ pub fn exact(stream: &mut Stream) -> Case {
     use Code::{
         Abs, Add, And, Cast, Div, Equal, Greater, GreaterEq, Less, LessEq, Max, Min, Mul, Neg, Not, Or, Relu, Sqrt, Sub,
     };
-    let number = stream.pick(&[Dtype::F32, Dtype::F32, Dtype::I32, Dtype::I64, Dtype::F16, Dtype::Bf16]);
-    let float = stream.pick(&[Dtype::F32, Dtype::F32, Dtype::F16, Dtype::Bf16]);
+    let number = stream.pick(&[Dtype::F32, Dtype::F32, Dtype::I32, Dtype::I64]);
     let any = stream.pick(&DTYPES);
     let code = stream.pick(&[
         Add, Sub, Mul, Div, Sqrt, Neg, Abs, Min, Max, Relu, Cast, Cast, Equal, Less, LessEq, Greater, GreaterEq, And,
@@ -219,7 +218,7 @@ pub fn exact(stream: &mut Stream) -> Case {
     let (from, to, arity) = match code {
         Add | Sub | Mul | Div | Min | Max => (number, number, 2),
         Neg | Abs => (number, number, 1),
-        Sqrt | Relu => (float, float, 1),
+        Sqrt | Relu => (Dtype::F32, Dtype::F32, 1),
         Cast => {
             // To and from formats of two bytes f32 alone is cast.
             match (any, stream.pick(&DTYPES)) {
@@ -232,10 +231,32 @@ pub fn exact(stream: &mut Stream) -> Case {
         Not => (Dtype::Bool, Dtype::Bool, 1),
         _ => (any, Dtype::Bool, 2),
     };
+    exact_of(stream, code, from, to, arity)
+}
+
+/// The same of formats of two bytes.
+pub fn halves(stream: &mut Stream) -> Case {
+    use Code::{Abs, Add, Cast, Div, Equal, Greater, GreaterEq, Less, LessEq, Max, Min, Mul, Neg, Relu, Sqrt, Sub};
+    let half = stream.pick(&[Dtype::F16, Dtype::Bf16]);
+    let code = stream.pick(&[
+        Add, Sub, Mul, Div, Sqrt, Neg, Abs, Min, Max, Relu, Cast, Cast, Cast, Cast, Equal, Less, LessEq, Greater,
+        GreaterEq,
+    ]);
+    let (from, to, arity) = match code {
+        Add | Sub | Mul | Div | Min | Max => (half, half, 2),
+        Sqrt | Neg | Abs | Relu => (half, half, 1),
+        Cast if stream.below(4) == 0 => (half, Dtype::F32, 1),
+        Cast => (Dtype::F32, half, 1),
+        _ => (half, Dtype::Bool, 2),
+    };
+    exact_of(stream, code, from, to, arity)
+}
+
+fn exact_of(stream: &mut Stream, code: Code, from: Dtype, to: Dtype, arity: usize) -> Case {
     let count = 64;
     let descriptor = elementwise(code, to, &vec![from; arity], count);
     let mut a = list(stream, from, count);
-    if code == Cast && to.is_half() {
+    if code == Code::Cast && to.is_half() {
         // Halfway between two of the format's numbers, or beside that.
         for a in &mut a {
             let below = bits(stream, to) as u32;
