@@ -96,7 +96,7 @@ contract CommitmentsTest is Test {
                 "commitment"
             );
         }
-        vm.assertEq(count, 7);
+        vm.assertEq(count, 9);
     }
 
     function test_descriptors() public view {
