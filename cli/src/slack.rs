@@ -15,7 +15,8 @@ use touchstone_engine::{
 };
 use touchstone_model::Plan;
 use touchstone_protocol::{
-    descriptor::{Code, Place},
+    descriptor::{Code, Dtype, Place},
+    half,
     model::Profile,
 };
 
@@ -212,7 +213,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let empty = |of: &Found| of.elements.is_empty() && of.margins.is_empty() && of.cosines.is_empty();
     ensure!(
         !found.iter().all(empty),
-        "there is no slack to tell: the outputs are not float32, or hold no element"
+        "there is no slack to tell: the outputs are no floating-point numbers, or hold no element"
     );
     if arguments.json {
         return output::line(serde_json::to_string_pretty(&as_json(&subject, &found))?);
@@ -230,7 +231,10 @@ fn vector(path: &Path) -> Result<Vec<f64>> {
     let value = Value::new(tensor.dtype, tensor.dims, tensor.bytes)?;
     match value.to_f32() {
         Some(numbers) => Ok(numbers.into_iter().map(f64::from).collect()),
-        None => bail!("{}: the vector to compare with is not float32", path.display()),
+        None => bail!(
+            "{}: the vector to compare with is not float32, float16 or bfloat16",
+            path.display()
+        ),
     }
 }
 
@@ -426,7 +430,7 @@ pub(crate) fn of_request(
         for margin in subject.margins(output)? {
             let other = own
                 .filter(|_| subject.is_float(output))
-                .and_then(|own| greatest(own, io.dims.last(), margin.row));
+                .and_then(|own| greatest(io.dtype, own, io.dims.last(), margin.row));
             let claim = match other {
                 Some(place) if place == margin.top => ", as claimed",
                 Some(_) => ", but the claim has another",
@@ -443,11 +447,19 @@ pub(crate) fn of_request(
     Ok(lines)
 }
 
-/// The first greatest place of a row of float32 bytes.
-fn greatest(bytes: &[u8], length: Option<&u32>, row: usize) -> Option<usize> {
-    let length = *length? as usize;
-    let numbers = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
-    let row = numbers.skip(row * length).take(length).enumerate();
+/// The first greatest place of a row of floating-point numbers.
+fn greatest(dtype: Dtype, bytes: &[u8], length: Option<&u32>, row: usize) -> Option<usize> {
+    let (length, size) = (*length? as usize, dtype.size());
+    let elements = bytes.chunks_exact(size).skip(row * length).take(length);
+    let bits = |element: &[u8]| {
+        element
+            .iter()
+            .rev()
+            .fold(0, |bits, byte| (bits << 8) | u32::from(*byte))
+    };
+    let row = elements
+        .map(|element| f32::from_bits(half::decode(dtype, bits(element))))
+        .enumerate();
     let first = |a: (usize, f32), b: (usize, f32)| if b.1 > a.1 { b } else { a };
     row.reduce(first).map(|(place, _)| place)
 }
@@ -461,4 +473,36 @@ fn alone(plan: Plan, inputs: &[Value], profile: Profile) -> Result<Subject> {
         profiles: vec![profile],
         ..Subject::new(plan, inputs, options)?
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greatest_of_a_row_is_found_in_every_format() {
+        // 1, 3, 2 and 4, -5, 4.
+        for (dtype, bits) in [
+            (
+                Dtype::F32,
+                [
+                    0x3f80_0000u32,
+                    0x4040_0000,
+                    0x4000_0000,
+                    0x4080_0000,
+                    0xc0a0_0000,
+                    0x4080_0000,
+                ],
+            ),
+            (Dtype::F16, [0x3c00, 0x4200, 0x4000, 0x4400, 0xc500, 0x4400]),
+            (Dtype::Bf16, [0x3f80, 0x4040, 0x4000, 0x4080, 0xc0a0, 0x4080]),
+        ] {
+            let bytes: Vec<u8> = bits
+                .iter()
+                .flat_map(|bits| bits.to_le_bytes().into_iter().take(dtype.size()))
+                .collect();
+            let found = [0, 1, 2].map(|row| greatest(dtype, &bytes, Some(&3), row));
+            assert_eq!(found, [Some(1), Some(0), None], "{dtype:?}");
+        }
+    }
 }

@@ -93,7 +93,8 @@ library Reduction {
     function _rank(uint256 dtype, uint256 x) private pure returns (int256) {
         unchecked {
             if (dtype != Tensor.F32) return Elements.integer(dtype, x);
-            return x & Fp32.SIGN == 0 ? int256(x) : -int256(x & Fp32.MAGNITUDE);
+            int256 magnitude = int256(x & Fp32.MAGNITUDE);
+            return x & Fp32.SIGN == 0 ? magnitude : -magnitude;
         }
     }
 

@@ -20,7 +20,7 @@ library Parts {
         if (code == Rules.CONTRACT || code == Rules.SUM || code == Rules.MEAN) return 4096;
         if (code == Rules.LAYER_NORM) return 2048;
         if (code == Rules.SOFTMAX) return 1024;
-        return code == Rules.MAX_POOL ? 512 : 256;
+        return 256;
     }
 
     /// @notice The most terms of an operator under a profile: the bounds are theorems up to it.

@@ -160,8 +160,13 @@ fn values(run: &Run, d: &Descriptor) -> Option<Vec<f32>> {
 }
 
 fn float_values(plan: &Plan, run: &Run, operator: u32) -> Result<Vec<f32>, EngineError> {
-    values(run, &plan.operators[operator as usize])
-        .ok_or_else(|| operator_error(plan, operator as usize, "its value is not float32, or was not kept"))
+    values(run, &plan.operators[operator as usize]).ok_or_else(|| {
+        operator_error(
+            plan,
+            operator as usize,
+            "its value is no floating-point number, or was not kept",
+        )
+    })
 }
 
 /// `most` of `total` numbers: all, or the greatest magnitudes and as many at even distances.
@@ -184,7 +189,7 @@ fn sample(values: &[f32], most: usize) -> Vec<u64> {
 /// distances.
 ///
 /// # Errors
-/// No such output, one that is not float32, or as [`Torch::slack`].
+/// No such output, one that is no floating-point number, or as [`Torch::slack`].
 pub fn elements(
     torch: &Torch,
     plan: &Arc<Plan>,
@@ -205,7 +210,7 @@ pub fn elements(
 }
 
 /// Rows among which a greatest element is chosen: the operator that writes them, each row's elements, and how many rows there are in
-/// all. Rows lie along the last axis of a float32 output; those of an ArgMax are what it reads.
+/// all. Rows lie along the last axis of an output; those of an ArgMax are what it reads.
 fn rows(plan: &Plan, output: usize, most: usize) -> Result<(u32, Vec<Vec<u64>>), EngineError> {
     let operator = writer(plan, output)?;
     let d = &plan.operators[operator as usize];
@@ -241,7 +246,7 @@ fn inner_of_another(by: &Descriptor, reader: &Descriptor) -> bool {
 /// rows whose greatest is not a number, have none.
 ///
 /// # Errors
-/// No such output, one that is neither float32 nor an ArgMax over float32, or as [`Torch::slack`].
+/// No such output, one that is neither a floating-point number nor an ArgMax over float32, or as [`Torch::slack`].
 pub fn margins(
     torch: &Torch,
     plan: &Arc<Plan>,
@@ -287,7 +292,7 @@ pub fn margins(
 /// How far the rows of an output can be turned: by how much the cosine of a row with any fixed vector can be moved, or with one's own.
 ///
 /// # Errors
-/// No such output, one that is not float32, a row without direction, or as [`Torch::slack`].
+/// No such output, one that is no floating-point number, a row without direction, or as [`Torch::slack`].
 pub fn cosines(
     torch: &Torch,
     plan: &Arc<Plan>,

@@ -6,7 +6,7 @@ use touchstone_protocol::{
 };
 
 /// An element's bits: its little-endian bytes as a number.
-fn bits(bytes: &[u8]) -> u64 {
+pub(crate) fn bits(bytes: &[u8]) -> u64 {
     let mut wide = [0u8; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(wide)

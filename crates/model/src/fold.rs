@@ -15,6 +15,7 @@ use crate::{
 pub(crate) struct Budget {
     arithmetic: u64,
     bytes: u64,
+    widened: u64,
 }
 
 impl Budget {
@@ -23,6 +24,7 @@ impl Budget {
         Self {
             arithmetic: limits::FOLD_ARITHMETIC,
             bytes: limits::FOLD_BYTES,
+            widened: limits::WIDENED_BYTES,
         }
     }
 
@@ -31,7 +33,20 @@ impl Budget {
         Self {
             arithmetic: 0,
             bytes: limits::LAYOUT_BYTES,
+            widened: 0,
         }
+    }
+
+    /// Takes what a cast from two bytes makes, which has an allowance of its own: it is how weights may be stored.
+    fn widen(&mut self, bytes: u64) -> Result<(), Refusal> {
+        let left = self.widened.checked_sub(bytes);
+        self.widened = left.ok_or_else(|| {
+            Refusal::new(format!(
+                "weights in two bytes become more than {} bytes of float32",
+                limits::WIDENED_BYTES
+            ))
+        })?;
+        Ok(())
     }
 
     pub(crate) fn spend(&mut self, moves_only: bool, elements: u64, bytes: u64) -> Result<(), Refusal> {
@@ -52,7 +67,12 @@ pub(crate) fn foldable(code: Code) -> bool {
 pub(crate) fn fold(op: &Op, values: &[Value], dtype: Dtype, budget: &mut Budget) -> Result<Vec<u8>, Refusal> {
     let count = elements(&op.axes);
     let size = dtype.size();
-    budget.spend(matches!(op.code, Code::Copy | Code::Gather), count, count * size as u64)?;
+    let widens = op.code == Code::Cast && op.operands.first().is_some_and(|map| values[map.value].dtype.is_half());
+    if widens {
+        budget.widen(count * size as u64)?;
+    } else {
+        budget.spend(matches!(op.code, Code::Copy | Code::Gather), count, count * size as u64)?;
+    }
     let sources: Vec<(&[u8], Dtype)> = op
         .operands
         .iter()

@@ -39,6 +39,8 @@ pub const WEIGHT_BYTES: u64 = 1 << 32;
 pub const RUN_TERMS: u64 = 1 << 40;
 /// Bytes of the constants that folding computes.
 pub const FOLD_BYTES: u64 = 1 << 28;
+/// Bytes of constants in float16 or bfloat16 that become float32, as weights stored in two bytes do.
+pub const WIDENED_BYTES: u64 = 1 << 31;
 /// Bytes of the weights that are laid out anew for their readers.
 pub const LAYOUT_BYTES: u64 = 1 << 31;
 /// Elements of a constant that is read as a shape, axes or the like.

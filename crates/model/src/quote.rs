@@ -280,6 +280,11 @@ mod tests {
             // Pointed at blindly, after a walk through a trace of one value.
             assert_eq!((sum.dispute.moves, sum.dispute.turns), (moves, turns), "{terms}");
         }
+        // One leaf: open, point, total, part, prove.
+        let model = Model::new().input("x", 1, &[1, 700]).output("y");
+        let plan = model.node("ReduceMax", "x", "y").list("axes", &[1]).plan();
+        let max = &plan.inspect().operators[0];
+        assert_eq!((max.conviction.moves, max.conviction.turns), (5, 2));
     }
 
     #[test]

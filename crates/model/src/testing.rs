@@ -60,6 +60,18 @@ impl Model {
     }
 
     /// A weight of this shape with values that differ.
+    /// A constant in a format of two bytes.
+    pub(crate) fn halves(mut self, name: &str, data_type: i32, dims: &[i64], bits: &[u16]) -> Self {
+        self.graph().initializer.push(TensorProto {
+            name: name.into(),
+            data_type,
+            dims: dims.into(),
+            raw_data: Some(bits.iter().flat_map(|bits| bits.to_le_bytes()).collect()),
+            ..Default::default()
+        });
+        self
+    }
+
     pub(crate) fn weight(self, name: &str, dims: &[i64]) -> Self {
         let count = dims.iter().product::<i64>();
         let values: Vec<f32> = (0..count)

@@ -82,12 +82,29 @@ mod tests {
         }
     }
 
-    /// An fp64 number in the format; one rounding.
+    /// An fp64 number in the format, rounded once: of a number near it and its neighbours the nearest, of two the even one.
     fn rounded(dtype: Dtype, x: f64) -> u32 {
-        match dtype {
-            Dtype::F16 => f16::from_f64(x).to_bits().into(),
-            _ => bf16::from_f64(x).to_bits().into(),
+        let (infinity, beyond) = match dtype {
+            Dtype::F16 => (0x7c00, 65536.0),
+            _ => (0x7f80, 2f64.powi(128)),
+        };
+        let sign = u32::from(x.is_sign_negative()) << 15;
+        if x.is_nan() || x.is_infinite() {
+            return sign | infinity | u32::from(x.is_nan());
         }
+        // Infinity counts as the number that would be next.
+        let value = |bits: u32| {
+            if bits == infinity {
+                beyond
+            } else {
+                f64::from(theirs(dtype, bits))
+            }
+        };
+        let near = encode(dtype, (x.abs() as f32).to_bits());
+        let around = near.saturating_sub(1)..=(near + 1).min(infinity);
+        let distance = |bits: &u32| (value(*bits) - x.abs()).abs();
+        let nearer = |a: &u32, b: &u32| distance(a).total_cmp(&distance(b)).then((a & 1).cmp(&(b & 1)));
+        sign | around.min_by(nearer).unwrap_or(infinity)
     }
 
     fn is_nan(dtype: Dtype, bits: u32) -> bool {

@@ -132,7 +132,7 @@ fn cases() -> Vec<Case> {
         case("add", elementwise(Code::Add, F, &[F, F], 4096), 250_000),
         case("div", elementwise(Code::Div, F, &[F, F], 4096), 250_000),
         case("sqrt", elementwise(Code::Sqrt, F, &[F], 4096), 250_000),
-        case("max 512", row(Code::MaxPool, 512, vec![]), 250_000),
+        case("max 256", row(Code::MaxPool, 256, vec![]), 250_000),
         case(
             "position of a maximum, 256",
             Descriptor {

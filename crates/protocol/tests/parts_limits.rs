@@ -7,7 +7,7 @@ use alloy_primitives::U256;
 use touchstone_protocol::descriptor::{Code, Descriptor, Dtype, Place};
 use touchstone_protocol::model::Profile;
 use touchstone_protocol::parts::{
-    check_totals, depth, is_long, leaves, most_terms, one_shot_terms, part_count, step, terms,
+    Header, check_totals, depth, is_long, leaves, most_terms, one_shot_terms, part_count, step, terms,
 };
 use touchstone_protocol::witness::Verdict;
 
@@ -35,7 +35,7 @@ fn the_least_that_is_long() {
         (Code::Mean, 4096),
         (Code::Softmax, 1024),
         (Code::LayerNorm, 2048),
-        (Code::MaxPool, 512),
+        (Code::MaxPool, 256),
         (Code::ArgMax, 256),
     ] {
         assert_eq!(one_shot_terms(code), most);
@@ -43,9 +43,34 @@ fn the_least_that_is_long() {
     }
 }
 
+/// A header's words have up to 64 bits; of those of a number 32 count.
+#[test]
+fn bits_beyond_a_numbers_do_not_count() {
+    let ones = bytes_of(&[0x3f80_0000; 300]);
+    let d = Descriptor {
+        reduction_axes: vec![300],
+        operands: vec![operand(Place::Trace(5), Dtype::F32, &[300], &[0, 1])],
+        ..elementwise(Code::ArgMax, Dtype::I64, &[], 1)
+    };
+    let stage = Stage::new(&d, std::slice::from_ref(&ones), &5u64.to_le_bytes());
+    let witness = stage.part(0, 0).unwrap();
+    for own in [0x3f80_0000u64, 0x1_3f80_0000, 0xffff_ffff_3f80_0000] {
+        let header = Header {
+            free: U256::ZERO,
+            y: U256::from(5),
+            own: U256::from(own),
+        };
+        let mut chain = Chain::new();
+        for (before, verdict) in [(5, Verdict::Inside), (0, Verdict::Outside)] {
+            let (outcome, _) = chain.part(&stage.context(), &witness, 0, &header, &[U256::from(before)]);
+            assert_eq!(outcome.verdict, verdict, "{own:#x}");
+        }
+    }
+}
+
 #[test]
 fn parts_cover_all_terms_once() {
-    for count in [513, 1025, 4097, 9 * 1024, 9 * 1024 + 1, 1 << 20, 1 << 24] {
+    for count in [257, 1025, 4097, 9 * 1024, 9 * 1024 + 1, 1 << 20, 1 << 24] {
         let d = repeated(Code::MaxPool, count);
         assert_eq!(u64::from(leaves(&d)), u64::from(count).div_ceil(1024));
         let mut nodes = vec![(depth(&d), 0)];

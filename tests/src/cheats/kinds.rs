@@ -169,27 +169,27 @@ impl Kind {
             }
             Self::FlippedBit { element, .. } => {
                 let value = honest()?;
-                let mut numbers = value.to_f32().context("not fp32")?;
+                let mut numbers = floats(&value)?;
                 let number = numbers.get_mut(*element).context("no such element")?;
                 *number = f32::from_bits(number.to_bits() ^ (1 << size as u32));
                 Ok(Value::from_f32(value.dims, &numbers)?)
             }
             Self::Injected { value: number, .. } => {
                 let value = honest()?;
-                let mut numbers = value.to_f32().context("not fp32")?;
+                let mut numbers = floats(&value)?;
                 let middle = numbers.len() / 2;
                 *numbers.get_mut(middle).context("no elements")? = *number;
                 Ok(Value::from_f32(value.dims, &numbers)?)
             }
             Self::Reversed => {
                 let value = honest()?;
-                let mut numbers = value.to_f32().context("not fp32")?;
+                let mut numbers = floats(&value)?;
                 numbers.reverse();
                 Ok(Value::from_f32(value.dims, &numbers)?)
             }
             Self::Swapped { pairs } => {
                 let value = honest()?;
-                let mut numbers = value.to_f32().context("not fp32")?;
+                let mut numbers = floats(&value)?;
                 let (a, b) = *pairs.get(size as usize).context("no such pair")?;
                 ensure!(a < numbers.len() && b < numbers.len(), "no such element");
                 numbers.swap(a, b);
@@ -230,15 +230,21 @@ pub(super) fn first_with_width(subject: &Subject<'_>) -> Option<usize> {
         .position(|family| !matches!(family, Family::Copy | Family::Exact))
 }
 
+/// The elements of a value, which is float32.
+fn floats(value: &Value) -> Result<Vec<f32>> {
+    ensure!(value.dtype == Dtype::F32, "not fp32");
+    value.to_f32().context("not fp32")
+}
+
 fn mapped(value: &Value, change: impl FnMut(f32) -> f32) -> Result<Value> {
-    let numbers = value.to_f32().context("not fp32")?;
+    let numbers = floats(value)?;
     let changed: Vec<f32> = numbers.into_iter().map(change).collect();
     Ok(Value::from_f32(value.dims.clone(), &changed)?)
 }
 
 /// From `a` to `b` by `share` of the way.
 fn blended(a: &Value, b: &Value, share: f64) -> Result<Value> {
-    let (to, mut n) = (b.to_f32().context("not fp32")?, 0);
+    let (to, mut n) = (floats(b)?, 0);
     mapped(a, |x| {
         let y = to.get(n).copied().unwrap_or(x);
         n += 1;
@@ -257,11 +263,7 @@ fn rounded(x: f32, bits: i32, least: i32) -> f32 {
 }
 
 fn quantized(value: &Value, bits: i32) -> Result<Value> {
-    let largest = value
-        .to_f32()
-        .context("not fp32")?
-        .iter()
-        .fold(0f32, |m, x| m.max(x.abs()));
+    let largest = floats(value)?.iter().fold(0f32, |m, x| m.max(x.abs()));
     let scale = f64::from(largest) / (2f64.powi(bits - 1) - 1.0);
     mapped(value, |x| {
         if scale == 0.0 {

@@ -1,5 +1,5 @@
 //! Operators too long for one verdict. A sum of 2^20 terms: an honest claim becomes final, also when it is falsely disputed; a wrong sum is convicted by
-//! its totals, and one with sums that give it by the 1,024 terms that do not. A softmax, a layer norm and a maximum of a few leaves likewise, but for the last.
+//! its totals, and one with sums that give it by the 1,024 terms that do not. A softmax and a layer norm of a few leaves and a maximum of one: likewise, but for the last.
 
 use anyhow::{Context as _, Result, ensure};
 use touchstone_chain::{
@@ -24,7 +24,7 @@ use crate::{coordinator, stake_for};
 /// How they cheat, and the move that convicts them.
 const CHEATS: [(&str, Move); 2] = [("long-output", Move::Total), ("long-sums", Move::Prove)];
 
-/// Rows of some leaves of terms, the last of one that is not whole.
+/// Rows of two leaves of terms, of four, and of one that is not whole.
 const ROWS: [&str; 3] = ["softmax", "norm", "max"];
 
 /// Numbers from 0 to 1, which the model repeats.

@@ -366,6 +366,21 @@ mod tests {
         }
     }
 
+    /// More than folding may otherwise compute.
+    #[test]
+    fn weights_may_be_stored_in_two_bytes() {
+        let (rows, columns) = (4_097, 4_096);
+        let model = Model::new().input("x", 1, &[1, rows]).output("y");
+        let model = model.halves("w", 10, &[rows, columns], &vec![0x3c00; (rows * columns) as usize]);
+        let plan = model
+            .node("Cast", "w", "w32")
+            .int("to", 1)
+            .node("MatMul", "x w32", "y")
+            .plan();
+        assert_eq!(codes(&plan), "Contract");
+        assert!(plan.weights[0].bytes.chunks(4).all(|one| one == 1f32.to_le_bytes()));
+    }
+
     #[test]
     fn powers_of_small_constants_are_products() {
         let model = |exponent: f32| {
@@ -383,6 +398,12 @@ mod tests {
             (2.5, "Pow"),
         ] {
             assert_eq!(codes(&model(exponent).plan()), expected, "{exponent}");
+        }
+        // Two and the least number of float16: its bits are not its value.
+        for (bits, expected) in [(0x4000u16, "Mul"), (1, "Pow"), (2, "Pow")] {
+            let model = Model::new().input("x", 1, &[5]).output("y");
+            let model = model.halves("e", 10, &[], &[bits]).node("Pow", "x e", "y");
+            assert_eq!(codes(&model.plan()), expected, "{bits}");
         }
         let by_input = Model::new()
             .input("x", 1, &[5])

@@ -3,7 +3,10 @@
 //! <https://onnx.ai/onnx/operators/onnx__Pow.html>. One constant exponent of 1/2, 1, 2 or 3 becomes a square root or products, each rounded
 //! once; every other power is a library function.
 
-use touchstone_protocol::descriptor::{Code, Dtype};
+use touchstone_protocol::{
+    descriptor::{Code, Dtype},
+    half,
+};
 
 use super::{Operator, Outcome};
 use crate::{build::Build, error::refuse, exact, lower::Call};
@@ -28,15 +31,17 @@ fn pow(build: &mut Build, call: &Call) -> Outcome {
         None
     };
     // Exponents as halves.
-    let halves = constant.map_or(0, |bytes| match exponent.dtype {
-        Dtype::F32 => match u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) {
+    let halves = constant.map_or(0, |bytes| {
+        if !exponent.dtype.is_float() {
+            return exact::integer(&bytes, exponent.dtype).clamp(0, 4) * 2;
+        }
+        match half::decode(exponent.dtype, exact::bits(&bytes) as u32) {
             0x3f00_0000 => 1,
             0x3f80_0000 => 2,
             0x4000_0000 => 4,
             0x4040_0000 => 6,
             _ => 0,
-        },
-        dtype => exact::integer(&bytes, dtype).clamp(0, 4) * 2,
+        }
     });
     // The exponent may have a higher rank than x.
     let x = &x.expand(&crate::view::broadcast(&[&x.dims, &exponent.dims])?)?;
@@ -49,7 +54,7 @@ fn pow(build: &mut Build, call: &Call) -> Outcome {
             build.elementwise(Code::Mul, Dtype::F32, &[&square, x])?
         }
         _ => {
-            // Integers up to 2^24 are the same as f32.
+            // Numbers of two bytes and integers up to 2^24 are the same as f32.
             let exponent = match exponent.dtype {
                 Dtype::F32 => exponent.clone(),
                 _ => build.elementwise(Code::Cast, Dtype::F32, &[exponent])?,

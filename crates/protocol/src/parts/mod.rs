@@ -34,8 +34,7 @@ pub const fn one_shot_terms(code: Code) -> u64 {
         Code::Contract | Code::Sum | Code::Mean => 4096,
         Code::LayerNorm => 2048,
         Code::Softmax => 1024,
-        Code::MaxPool => 512,
-        // ArgMax; the others have one term.
+        // MaxPool and ArgMax; the others have one term.
         _ => 256,
     }
 }
