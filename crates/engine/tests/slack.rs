@@ -386,7 +386,7 @@ fn an_adversary_at_every_edge_moves_the_output_by_the_slack() {
     let run = run(&plan, image);
     let operator = plan.operators.iter().position(|d| d.place == Place::Output(0)).unwrap() as u32;
     let honest = run.outputs[0].to_f32().unwrap();
-    for (k, (name, word)) in profiles().into_iter().enumerate().take(4) {
+    for (k, (name, word)) in profiles().into_iter().enumerate() {
         let element = 7u64;
         let weights = vec![(element, 1.0)];
         let question = [Question::Sum {
@@ -405,7 +405,11 @@ fn an_adversary_at_every_edge_moves_the_output_by_the_slack() {
         assert!(part <= 1.05, "{name}: moved by {part} of the slack");
         if name != "wide" {
             // What tensor cores may do is so much that the model bends on the way.
-            let least = if name == "tf32" { 0.5 } else { 0.9 };
+            let least = match name {
+                "tf32" | "fp16" => 0.5,
+                "bf16" => 0.25,
+                _ => 0.9,
+            };
             assert!(
                 part >= least && pushed > 50_000,
                 "{name}: moved by {part} of the slack, {pushed} pushed"

@@ -27,6 +27,8 @@ pub const TENSOR_BYTES: u64 = 1 << 31;
 pub const IO_VALUES: usize = touchstone_protocol::model::MAX_IO_VALUES;
 /// Bytes of all graph inputs, and of all graph outputs (PROTOCOL.md section 4).
 pub const IO_BYTES: u64 = TENSOR_BYTES;
+/// Trace values, and inner values of a layer: as many commitments travel in one message.
+pub const COMMITMENTS: u64 = touchstone_protocol::model::MAX_COMMITMENTS as u64;
 /// Elements that constant folding may compute with arithmetic.
 pub const FOLD_ARITHMETIC: u64 = 1 << 24;
 /// Bytes of all values of a run, by default: inputs, boundary and inner values, as an engine that keeps them all for a dispute

@@ -85,6 +85,15 @@ pub(crate) fn check(plan: &Plan, limits: &PlanLimits) -> Result<(), CompileError
             return Err(CompileError::limit(what, found, limits::IO_BYTES));
         }
     }
+    let inner = plan.layers.iter().map(|layer| layer.inner_count).max();
+    for (what, found) in [
+        ("boundary values", plan.trace_count),
+        ("inner values of a layer", inner.unwrap_or(0)),
+    ] {
+        if u64::from(found) > limits::COMMITMENTS {
+            return Err(CompileError::limit(what, found.into(), limits::COMMITMENTS));
+        }
+    }
     let size = plan.size();
     let parts = [
         (
@@ -127,6 +136,23 @@ mod tests {
             .weight("w", &[1, 2])
             .node("MatMul", "x w", "a")
             .node("Softmax", "a", "y")
+    }
+
+    #[test]
+    fn more_values_than_a_message_commits_to_are_refused() {
+        let none = PlanLimits::default();
+        let most = limits::COMMITMENTS as u32;
+        let mut plan = small().plan();
+        plan.trace_count = most;
+        plan.layers[0].inner_count = most;
+        assert_eq!(check(&plan, &none), Ok(()));
+        plan.trace_count = most + 1;
+        let refusal = CompileError::limit("boundary values", u64::from(most) + 1, limits::COMMITMENTS);
+        assert_eq!(check(&plan, &none), Err(refusal));
+        plan.trace_count = 0;
+        plan.layers[0].inner_count = most + 1;
+        let refusal = CompileError::limit("inner values of a layer", u64::from(most) + 1, limits::COMMITMENTS);
+        assert_eq!(check(&plan, &none), Err(refusal));
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub use crate::profile::{Format, Kind, Profile, ProfileError};
 pub const VERSION: u64 = 1;
 /// Most inputs, and most outputs, of a model; the registry refuses more (`Io.sol`).
 pub const MAX_IO_VALUES: usize = 32;
+/// Most commitments in one list, of the trace values of a claim or of the inner values of a layer: such a list is one message between
+/// services. Compile refuses models beyond it.
+pub const MAX_COMMITMENTS: usize = 65_536;
 /// Most bytes of all inputs together, and of all outputs: they travel inline in requests and claims, and fit into one
 /// transaction with room to spare. The registry refuses models beyond it (`Io.sol`).
 pub const MAX_INLINE_BYTES: usize = 16 << 10;

@@ -7,7 +7,7 @@ pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// Bytes of one chunk of a value or a file.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Commitments in one list (trace values of a claim, inner values of a layer).
-pub const MAX_COMMITMENTS: usize = 65_536;
+pub const MAX_COMMITMENTS: usize = touchstone_protocol::model::MAX_COMMITMENTS;
 /// Input or output bytes of a request, inline (PROTOCOL.md section 7).
 pub const MAX_INLINE_BYTES: usize = touchstone_protocol::model::MAX_INLINE_BYTES;
 /// Bytes of a witness (PROTOCOL.md section 5).
@@ -18,7 +18,7 @@ pub const MAX_VALUE_BYTES: u64 = 1 << 31;
 pub const MAX_RANK: usize = 8;
 /// Nodes in one reveal: `2^3`.
 pub const MAX_CHILDREN: usize = 8;
-/// Words of the sums of one part of a long operator; contractions under the tensor-core profiles have the most, 17.
+/// Words of the sums of one part of a long operator; contractions under the tensor-core profiles have the most, 18.
 pub const MAX_SUM_WORDS: usize = 20;
 /// Models that a worker announces.
 pub const MAX_MODELS: usize = 1_024;
