@@ -11,7 +11,7 @@ use touchstone_model::{
 use touchstone_protocol::{
     descriptor::{Code, Dtype, Place},
     model::ModelHeader,
-    tensor::{TensorError, byte_length},
+    tensor::{TensorError, byte_length, element_bits},
 };
 
 /// A compiled model. Made once: it hashes all weights.
@@ -169,13 +169,11 @@ pub fn telling_element(dtype: Dtype, bytes: &[u8], code: Code) -> u64 {
     if !dtype.is_float() || code == Code::Copy {
         return 0;
     }
-    // Magnitudes of floats order as their bits do without the sign.
-    let magnitude = |element: &[u8]| {
-        let bits = |bits, byte: &u8| (bits << 8) | u32::from(*byte);
-        element.iter().rev().fold(0, bits) & (u32::MAX >> (33 - 8 * element.len()))
-    };
+    // Magnitudes of floats order as their bits do without the sign, the highest.
+    let size = dtype.size();
+    let magnitude = |element: &[u8]| element_bits(element) << (65 - 8 * size);
     let mut best = (0, 0);
-    for (element, chunk) in bytes.chunks_exact(dtype.size()).enumerate() {
+    for (element, chunk) in bytes.chunks_exact(size).enumerate() {
         if magnitude(chunk) > best.1 {
             best = (element as u64, magnitude(chunk));
         }

@@ -185,10 +185,9 @@ fn probe(plan: &Plan) -> Vec<Value> {
             let elements = io.dims.iter().map(|dim| *dim as usize).product::<usize>();
             let bytes: Vec<u8> = (0..elements)
                 .flat_map(|i| match io.dtype {
-                    Dtype::F32 => small(i).to_le_bytes().to_vec(),
-                    Dtype::F16 | Dtype::Bf16 => {
+                    Dtype::F32 | Dtype::F16 | Dtype::Bf16 => {
                         let bits = half::encode(io.dtype, small(i).to_bits());
-                        bits.to_le_bytes()[..2].to_vec()
+                        bits.to_le_bytes()[..io.dtype.size()].to_vec()
                     }
                     Dtype::I32 => ((i % 2) as i32).to_le_bytes().to_vec(),
                     Dtype::I64 => ((i % 2) as i64).to_le_bytes().to_vec(),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use touchstone_engine::{Device, Options, Value};
 use touchstone_model::Plan;
-use touchstone_protocol::{descriptor::Dtype, half, model::Profile};
+use touchstone_protocol::model::Profile;
 
 use super::{Subject, verdict};
 use crate::profile;
@@ -42,10 +42,11 @@ pub(crate) fn of_request(
         if !subject.chooses(output) {
             continue;
         }
+        let own = own.and_then(|own| Value::new(io.dtype, io.dims.clone(), own).ok()?.to_f32());
         for margin in subject.margins(output)? {
             let other = own
-                .filter(|_| subject.is_float(output))
-                .and_then(|own| greatest(io.dtype, own, io.dims.last(), margin.row));
+                .as_deref()
+                .and_then(|own| greatest(own, *io.dims.last()? as usize, margin.row));
             let claim = match other {
                 Some(place) if place == margin.top => ", as claimed",
                 Some(_) => ", but the claim has another",
@@ -62,19 +63,9 @@ pub(crate) fn of_request(
     Ok(lines)
 }
 
-/// The first greatest place of a row of floating-point numbers.
-fn greatest(dtype: Dtype, bytes: &[u8], length: Option<&u32>, row: usize) -> Option<usize> {
-    let (length, size) = (*length? as usize, dtype.size());
-    let elements = bytes.chunks_exact(size).skip(row * length).take(length);
-    let bits = |element: &[u8]| {
-        element
-            .iter()
-            .rev()
-            .fold(0, |bits, byte| (bits << 8) | u32::from(*byte))
-    };
-    let row = elements
-        .map(|element| f32::from_bits(half::decode(dtype, bits(element))))
-        .enumerate();
+/// The first greatest place of a row.
+fn greatest(numbers: &[f32], length: usize, row: usize) -> Option<usize> {
+    let row = numbers.iter().copied().skip(row * length).take(length).enumerate();
     let first = |a: (usize, f32), b: (usize, f32)| if b.1 > a.1 { b } else { a };
     row.reduce(first).map(|(place, _)| place)
 }
@@ -92,6 +83,8 @@ fn alone(plan: Plan, inputs: &[Value], profile: Profile) -> Result<Subject> {
 
 #[cfg(test)]
 mod tests {
+    use touchstone_protocol::descriptor::Dtype;
+
     use super::*;
 
     #[test]
@@ -116,7 +109,8 @@ mod tests {
                 .iter()
                 .flat_map(|bits| bits.to_le_bytes().into_iter().take(dtype.size()))
                 .collect();
-            let found = [0, 1, 2].map(|row| greatest(dtype, &bytes, Some(&3), row));
+            let numbers = Value::new(dtype, [2, 3], bytes).unwrap().to_f32().unwrap();
+            let found = [0, 1, 2].map(|row| greatest(&numbers, 3, row));
             assert_eq!(found, [Some(1), Some(0), None], "{dtype:?}");
         }
     }

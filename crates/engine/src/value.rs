@@ -6,7 +6,7 @@ use touchstone_model::plan::{Io, Weight};
 use touchstone_protocol::{
     descriptor::Dtype,
     half,
-    tensor::{TensorError, byte_length},
+    tensor::{TensorError, byte_length, element_bits},
 };
 
 /// A tensor: row-major little-endian bytes, exactly as many as dtype and shape need. Cloning shares the bytes.
@@ -81,8 +81,7 @@ impl Value {
 
     /// The elements, if they are floating-point numbers: f16 and bf16 as the float32 numbers that they are.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
-        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |bits, byte| (bits << 8) | u32::from(*byte));
-        let number = |bytes| f32::from_bits(half::decode(self.dtype, word(bytes)));
+        let number = |bytes| f32::from_bits(half::decode(self.dtype, element_bits(bytes) as u32));
         let elements = self.bytes.chunks(self.dtype.size());
         self.dtype.is_float().then(|| elements.map(number).collect())
     }

@@ -34,16 +34,6 @@ fn direct(case: &(Arc<Plan>, Vec<Value>), fill: u64) -> Vec<u8> {
     (0..elements(d)).flat_map(element).collect()
 }
 
-const DTYPES: [Dtype; 7] = [
-    Dtype::F32,
-    Dtype::U8,
-    Dtype::I32,
-    Dtype::I64,
-    Dtype::Bool,
-    Dtype::F16,
-    Dtype::Bf16,
-];
-
 type Operands = fn(Dtype, &mut Noise) -> Vec<Operand_>;
 
 #[test]
@@ -78,7 +68,7 @@ fn copies_give_the_mapped_bits_for_every_dtype() {
     ];
     let mut noise = Noise(4);
     for (number, (output, make)) in cases.iter().enumerate() {
-        for dtype in DTYPES {
+        for dtype in Dtype::ALL {
             let fill = if dtype == Dtype::Bool { 1 } else { 0x0123_4567_ffc0_ffc1 };
             let params = [(fill >> 32) as u32, fill as u32];
             let case = plan(Code::Copy, dtype, output, &[], &params, make(dtype, &mut noise));

@@ -148,15 +148,7 @@ fn exact_operators() {
             [plan(code, Dtype::F32, &n, &[], &[], vec![operand(vector(&a), 0, &[1])])],
         );
     }
-    for dtype in [
-        Dtype::F32,
-        Dtype::I64,
-        Dtype::I32,
-        Dtype::U8,
-        Dtype::Bool,
-        Dtype::F16,
-        Dtype::Bf16,
-    ] {
+    for dtype in Dtype::ALL {
         hold(
             &format!("Cast to {dtype:?}"),
             [plan(

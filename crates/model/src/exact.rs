@@ -3,18 +3,12 @@
 use touchstone_protocol::{
     descriptor::{Code, Dtype},
     leaf::exact,
+    tensor::element_bits,
 };
-
-/// An element's bits: its little-endian bytes as a number.
-pub(crate) fn bits(bytes: &[u8]) -> u64 {
-    let mut wide = [0u8; 8];
-    wide[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(wide)
-}
 
 /// The value of an integer or bool element.
 pub(crate) fn integer(bytes: &[u8], dtype: Dtype) -> i64 {
-    let bits = bits(&bytes[..dtype.size()]);
+    let bits = element_bits(&bytes[..dtype.size()]);
     if dtype == Dtype::I32 {
         i64::from(bits as i32)
     } else {
@@ -26,7 +20,7 @@ pub(crate) fn integer(bytes: &[u8], dtype: Dtype) -> i64 {
 ///
 /// `dtype` is the output's, `from` the first operand's (which differs for casts and compares).
 pub(crate) fn compute(code: Code, dtype: Dtype, from: Dtype, operands: [&[u8]; 3]) -> Option<[u8; 8]> {
-    let [a, b, c] = operands.map(bits);
+    let [a, b, c] = operands.map(element_bits);
     let result = match code {
         Code::Where => {
             if a != 0 {

@@ -19,8 +19,9 @@ use touchstone_protocol::{
 
 fn bytes(dtype: Dtype, values: &[f64]) -> Vec<u8> {
     let wide = |value: &f64| match dtype {
-        Dtype::F32 => (*value as f32).to_le_bytes().to_vec(),
-        Dtype::F16 | Dtype::Bf16 => half::encode(dtype, (*value as f32).to_bits()).to_le_bytes()[..2].to_vec(),
+        Dtype::F32 | Dtype::F16 | Dtype::Bf16 => {
+            half::encode(dtype, (*value as f32).to_bits()).to_le_bytes()[..dtype.size()].to_vec()
+        }
         Dtype::I32 => (*value as i32).to_le_bytes().to_vec(),
         Dtype::I64 => (*value as i64).to_le_bytes().to_vec(),
         Dtype::U8 | Dtype::Bool => vec![*value as u8],

@@ -308,7 +308,7 @@ impl View<'_> {
         else {
             return 0;
         };
-        bytes.iter().rev().fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
+        tensor::element_bits(bytes)
     }
 
     /// Bits of the fp32 element `offset`.

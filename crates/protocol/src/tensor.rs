@@ -60,6 +60,12 @@ pub fn byte_length(dtype: Dtype, dims: &[u32]) -> Result<u64, TensorError> {
         .ok_or_else(|| TensorError::TooLarge(dims.to_vec()))
 }
 
+/// Bits of an element, given its little-endian bytes, at most eight.
+#[inline]
+pub fn element_bits(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
+}
+
 /// Chunks of a tensor of this many bytes: at least one.
 pub const fn chunk_count(bytes: u64) -> u64 {
     let count = bytes.div_ceil(CHUNK as u64);

@@ -14,7 +14,7 @@ use touchstone_protocol::{merkle::MerkleTree, parts};
 use touchstone_tests::{
     books,
     chain::{Follower, send, view},
-    network::{Network, Published},
+    network::{Network, Provider, Published},
     paths,
     scenario::{self, claim_by, finalized, struck},
 };
@@ -49,6 +49,20 @@ async fn opened(events: &mut Follower, claim: B256) -> Result<B256> {
         _ => None,
     };
     Ok(events.wait("the dispute", scenario::DISPUTED, is_it).await?.0)
+}
+
+/// Waits until a provider's claim on a request is struck; the moves that did it.
+async fn convicted(events: &mut Follower, request: U256, provider: &Provider) -> Result<Vec<Move>> {
+    let claimed = events.wait("the false claim", scenario::SERVED, |event| {
+        claim_by(event, request, provider.provider)
+    });
+    let ((claim, _), _) = claimed.await?;
+    let strike = events.wait("the strike", scenario::DISPUTED, |event| {
+        struck(event, request, provider.provider)
+    });
+    strike.await?;
+    let dispute = opened(events, claim).await?;
+    Ok(moves(events, dispute))
 }
 
 /// Disputes an honest claim as whoever knows no better would: points at the long operator, and goes on at the first part.
@@ -163,18 +177,8 @@ async fn long_sums_are_judged_by_parts() -> Result<()> {
         lies.push((cheat, convicts, provider, liar, request));
     }
     for (cheat, convicts, provider, liar, request) in &lies {
-        let claimed = events.wait("the false claim", scenario::SERVED, |event| {
-            claim_by(event, *request, provider.provider)
-        });
-        let ((claim, _), _) = claimed.await.with_context(|| format!("{cheat}: {}", liar.tail()))?;
-        let strike = events.wait("the strike", scenario::DISPUTED, |event| {
-            struck(event, *request, provider.provider)
-        });
-        strike
-            .await
-            .with_context(|| format!("{cheat}: {}\n{}", liar.tail(), challenger.tail()))?;
-        let dispute = opened(&mut events, claim).await?;
-        let made = moves(&events, dispute);
+        let says = || format!("{cheat}: {}\n{}", liar.tail(), challenger.tail());
+        let made = convicted(&mut events, *request, provider).await.with_context(says)?;
         println!("{cheat}: {made:?}");
         ensure!(made.last() == Some(convicts), "{cheat} was convicted by {made:?}");
         books::slashed(&network, provider, staked).await?;
@@ -229,18 +233,8 @@ async fn long_rows_are_judged_by_parts() -> Result<()> {
         lies.push((name, provider, liar, request));
     }
     for (name, provider, liar, request) in &lies {
-        let claimed = events.wait("the false claim", scenario::SERVED, |event| {
-            claim_by(event, *request, provider.provider)
-        });
-        let ((claim, _), _) = claimed.await.with_context(|| format!("{name}: {}", liar.tail()))?;
-        let strike = events.wait("the strike", scenario::DISPUTED, |event| {
-            struck(event, *request, provider.provider)
-        });
-        strike
-            .await
-            .with_context(|| format!("{name}: {}\n{}", liar.tail(), challenger.tail()))?;
-        let dispute = opened(&mut events, claim).await?;
-        let made = moves(&events, dispute);
+        let says = || format!("{name}: {}\n{}", liar.tail(), challenger.tail());
+        let made = convicted(&mut events, *request, provider).await.with_context(says)?;
         println!("{name}: {made:?}");
         ensure!(made.last() == Some(&Move::Total), "{name} was convicted by {made:?}");
         books::slashed(&network, provider, staked).await?;

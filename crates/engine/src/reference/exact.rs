@@ -25,26 +25,12 @@ pub(super) fn evaluate(d: &Descriptor, operands: &[&Data]) -> Result<Data, Opera
         (Code::And, [Data::Bool(a), Data::Bool(b)]) => Ok(Data::Bool(binary(d, a, b, |a, b| a & b)?)),
         (Code::Or, [Data::Bool(a), Data::Bool(b)]) => Ok(Data::Bool(binary(d, a, b, |a, b| a | b)?)),
         (Code::Not, [Data::Bool(a)]) => Ok(Data::Bool(unary(d, a, |a| !a)?)),
-        (_, [Data::F32(a)]) => Ok(Data::F32(unary(d, a, float_unary(d.code).ok_or_else(wrong)?)?)),
-        (_, [Data::F32(a), Data::F32(b)]) => Ok(Data::F32(binary(d, a, b, float_binary(d.code).ok_or_else(wrong)?)?)),
-        (_, [Data::F16(a)]) => {
-            let f = float_unary(d.code).ok_or_else(wrong)?;
-            Ok(Data::F16(unary(d, a, |a| f16::from_f32(f(a.to_f32())))?))
-        }
-        (_, [Data::F16(a), Data::F16(b)]) => {
-            let f = float_binary(d.code).ok_or_else(wrong)?;
-            let rounded = |a: f16, b: f16| f16::from_f32(f(a.to_f32(), b.to_f32()));
-            Ok(Data::F16(binary(d, a, b, rounded)?))
-        }
-        (_, [Data::Bf16(a)]) => {
-            let f = float_unary(d.code).ok_or_else(wrong)?;
-            Ok(Data::Bf16(unary(d, a, |a| bf16::from_f32(f(a.to_f32())))?))
-        }
-        (_, [Data::Bf16(a), Data::Bf16(b)]) => {
-            let f = float_binary(d.code).ok_or_else(wrong)?;
-            let rounded = |a: bf16, b: bf16| bf16::from_f32(f(a.to_f32(), b.to_f32()));
-            Ok(Data::Bf16(binary(d, a, b, rounded)?))
-        }
+        (_, [Data::F32(a)]) => Ok(Data::F32(float(d, &[a], |a| a, |a| a)?)),
+        (_, [Data::F32(a), Data::F32(b)]) => Ok(Data::F32(float(d, &[a, b], |a| a, |a| a)?)),
+        (_, [Data::F16(a)]) => Ok(Data::F16(float(d, &[a], f16::to_f32, f16::from_f32)?)),
+        (_, [Data::F16(a), Data::F16(b)]) => Ok(Data::F16(float(d, &[a, b], f16::to_f32, f16::from_f32)?)),
+        (_, [Data::Bf16(a)]) => Ok(Data::Bf16(float(d, &[a], bf16::to_f32, bf16::from_f32)?)),
+        (_, [Data::Bf16(a), Data::Bf16(b)]) => Ok(Data::Bf16(float(d, &[a, b], bf16::to_f32, bf16::from_f32)?)),
         (Code::Neg, [Data::I32(a)]) => Ok(Data::I32(unary(d, a, i32::wrapping_neg)?)),
         (Code::Abs, [Data::I32(a)]) => Ok(Data::I32(unary(d, a, i32::wrapping_abs)?)),
         (Code::Neg, [Data::I64(a)]) => Ok(Data::I64(unary(d, a, i64::wrapping_neg)?)),
@@ -55,6 +41,27 @@ pub(super) fn evaluate(d: &Descriptor, operands: &[&Data]) -> Result<Data, Opera
             Ok(Data::I32(binary(d, a, b, |a, b| wide(a.into(), b.into()) as i32)?))
         }
         (_, [Data::I64(a), Data::I64(b)]) => Ok(Data::I64(binary(d, a, b, integer_binary(d.code).ok_or_else(wrong)?)?)),
+        _ => Err(wrong()),
+    }
+}
+
+/// Computes in f32; a format of two bytes is widened before and rounded after.
+fn float<T: Copy>(
+    d: &Descriptor,
+    operands: &[&[T]],
+    wide: fn(T) -> f32,
+    round: fn(f32) -> T,
+) -> Result<Vec<T>, OperatorError> {
+    let wrong = || OperatorError::Dtypes(d.code);
+    match operands {
+        [a] => {
+            let f = float_unary(d.code).ok_or_else(wrong)?;
+            unary(d, a, |a| round(f(wide(a))))
+        }
+        [a, b] => {
+            let f = float_binary(d.code).ok_or_else(wrong)?;
+            binary(d, a, b, |a, b| round(f(wide(a), wide(b))))
+        }
         _ => Err(wrong()),
     }
 }

@@ -35,12 +35,12 @@ const fn binary(name: &'static str, since: i64, lower: fn(&mut Build, &Call) -> 
 }
 
 pub(super) const OPERATORS: &[Operator] = &[
-    binary("Add", 1, |b, c| numbers(b, c, Code::Add)),
-    binary("Sub", 1, |b, c| numbers(b, c, Code::Sub)),
-    binary("Mul", 1, |b, c| numbers(b, c, Code::Mul)),
-    binary("Div", 1, |b, c| numbers(b, c, Code::Div)),
-    unary("Neg", 1, |b, c| numbers(b, c, Code::Neg)),
-    unary("Abs", 1, |b, c| numbers(b, c, Code::Abs)),
+    binary("Add", 1, |b, c| alike(b, c, Code::Add, NUMBERS)),
+    binary("Sub", 1, |b, c| alike(b, c, Code::Sub, NUMBERS)),
+    binary("Mul", 1, |b, c| alike(b, c, Code::Mul, NUMBERS)),
+    binary("Div", 1, |b, c| alike(b, c, Code::Div, NUMBERS)),
+    unary("Neg", 1, |b, c| alike(b, c, Code::Neg, NUMBERS)),
+    unary("Abs", 1, |b, c| alike(b, c, Code::Abs, NUMBERS)),
     Operator {
         inputs: MANY,
         ..binary("Min", 1, |b, c| many(b, c, Code::Min))
@@ -49,16 +49,16 @@ pub(super) const OPERATORS: &[Operator] = &[
         inputs: MANY,
         ..binary("Max", 1, |b, c| many(b, c, Code::Max))
     },
-    unary("Sqrt", 1, |b, c| rounded(b, c, Code::Sqrt)),
-    unary("Relu", 1, |b, c| rounded(b, c, Code::Relu)),
-    unary("Erf", 9, |b, c| floats(b, c, Code::Erf)),
-    unary("Exp", 1, |b, c| floats(b, c, Code::Exp)),
-    unary("Log", 1, |b, c| floats(b, c, Code::Log)),
-    unary("Softplus", 1, |b, c| floats(b, c, Code::Softplus)),
-    unary("Sin", 7, |b, c| floats(b, c, Code::Sin)),
-    unary("Cos", 7, |b, c| floats(b, c, Code::Cos)),
-    unary("Tanh", 1, |b, c| floats(b, c, Code::Tanh)),
-    unary("Sigmoid", 1, |b, c| floats(b, c, Code::Sigmoid)),
+    unary("Sqrt", 1, |b, c| alike(b, c, Code::Sqrt, FLOATS)),
+    unary("Relu", 1, |b, c| alike(b, c, Code::Relu, FLOATS)),
+    unary("Erf", 9, |b, c| alike(b, c, Code::Erf, &[Dtype::F32])),
+    unary("Exp", 1, |b, c| alike(b, c, Code::Exp, &[Dtype::F32])),
+    unary("Log", 1, |b, c| alike(b, c, Code::Log, &[Dtype::F32])),
+    unary("Softplus", 1, |b, c| alike(b, c, Code::Softplus, &[Dtype::F32])),
+    unary("Sin", 7, |b, c| alike(b, c, Code::Sin, &[Dtype::F32])),
+    unary("Cos", 7, |b, c| alike(b, c, Code::Cos, &[Dtype::F32])),
+    unary("Tanh", 1, |b, c| alike(b, c, Code::Tanh, &[Dtype::F32])),
+    unary("Sigmoid", 1, |b, c| alike(b, c, Code::Sigmoid, &[Dtype::F32])),
     Operator {
         attributes: &["approximate"],
         ..unary("Gelu", 20, gelu)
@@ -77,9 +77,9 @@ pub(super) const OPERATORS: &[Operator] = &[
     binary("LessOrEqual", 12, |b, c| compare(b, c, Code::LessEq)),
     binary("Greater", 1, |b, c| compare(b, c, Code::Greater)),
     binary("GreaterOrEqual", 12, |b, c| compare(b, c, Code::GreaterEq)),
-    binary("And", 1, |b, c| bools(b, c, Code::And)),
-    binary("Or", 1, |b, c| bools(b, c, Code::Or)),
-    unary("Not", 1, |b, c| bools(b, c, Code::Not)),
+    binary("And", 1, |b, c| alike(b, c, Code::And, &[Dtype::Bool])),
+    binary("Or", 1, |b, c| alike(b, c, Code::Or, &[Dtype::Bool])),
+    unary("Not", 1, |b, c| alike(b, c, Code::Not, &[Dtype::Bool])),
     Operator {
         inputs: 3..=3,
         ..binary("Where", 9, choose)
@@ -102,33 +102,16 @@ pub(super) fn same(views: &[&View], allowed: &[Dtype]) -> Result<Dtype, Refusal>
 const FLOATS: &[Dtype] = &[Dtype::F32, Dtype::F16, Dtype::Bf16];
 const NUMBERS: &[Dtype] = &[Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::I32, Dtype::I64];
 
-fn numbers(build: &mut Build, call: &Call, code: Code) -> Outcome {
+/// Operands and result of one dtype.
+fn alike(build: &mut Build, call: &Call, code: Code, allowed: &[Dtype]) -> Outcome {
     let views = call.all()?;
-    let dtype = same(&views, NUMBERS)?;
+    let dtype = same(&views, allowed)?;
     Ok(vec![build.elementwise(code, dtype, &views)?])
-}
-
-fn floats(build: &mut Build, call: &Call, code: Code) -> Outcome {
-    let views = call.all()?;
-    same(&views, &[Dtype::F32])?;
-    Ok(vec![build.elementwise(code, Dtype::F32, &views)?])
-}
-
-fn rounded(build: &mut Build, call: &Call, code: Code) -> Outcome {
-    let views = call.all()?;
-    let dtype = same(&views, FLOATS)?;
-    Ok(vec![build.elementwise(code, dtype, &views)?])
-}
-
-fn bools(build: &mut Build, call: &Call, code: Code) -> Outcome {
-    let views = call.all()?;
-    same(&views, &[Dtype::Bool])?;
-    Ok(vec![build.elementwise(code, Dtype::Bool, &views)?])
 }
 
 fn compare(build: &mut Build, call: &Call, code: Code) -> Outcome {
     let views = call.all()?;
-    same(&views, &[NUMBERS, &[Dtype::U8, Dtype::Bool]].concat())?;
+    same(&views, &Dtype::ALL)?;
     Ok(vec![build.elementwise(code, Dtype::Bool, &views)?])
 }
 
@@ -149,7 +132,7 @@ fn gelu(build: &mut Build, call: &Call) -> Outcome {
         "tanh" => Code::GeluTanh,
         other => refuse!("approximate `{other}` is not known"),
     };
-    floats(build, call, code)
+    alike(build, call, code, &[Dtype::F32])
 }
 
 /// `1 / x`, correctly rounded.

@@ -50,9 +50,9 @@ fn convert(build: &mut Build, x: &View, to: Dtype) -> Result<View, Refusal> {
     if x.dtype == to {
         return Ok(x.clone());
     }
-    if (x.dtype.is_half() && to != Dtype::F32) || (to.is_half() && x.dtype != Dtype::F32) {
-        let wide = build.elementwise(Code::Cast, Dtype::F32, &[x])?;
-        return build.elementwise(Code::Cast, to, &[&wide]);
+    if (x.dtype.is_half() || to.is_half()) && x.dtype != Dtype::F32 && to != Dtype::F32 {
+        let wide = convert(build, x, Dtype::F32)?;
+        return convert(build, &wide, to);
     }
     build.elementwise(Code::Cast, to, &[x])
 }

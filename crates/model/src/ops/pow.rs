@@ -6,6 +6,7 @@
 use touchstone_protocol::{
     descriptor::{Code, Dtype},
     half,
+    tensor::element_bits,
 };
 
 use super::{Operator, Outcome};
@@ -35,7 +36,7 @@ fn pow(build: &mut Build, call: &Call) -> Outcome {
         if !exponent.dtype.is_float() {
             return exact::integer(&bytes, exponent.dtype).clamp(0, 4) * 2;
         }
-        match half::decode(exponent.dtype, exact::bits(&bytes) as u32) {
+        match half::decode(exponent.dtype, element_bits(&bytes) as u32) {
             0x3f00_0000 => 1,
             0x3f80_0000 => 2,
             0x4000_0000 => 4,

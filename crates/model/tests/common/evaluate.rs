@@ -6,6 +6,7 @@ use touchstone_model::{Plan, Tensor};
 use touchstone_protocol::{
     descriptor::{Code, Descriptor, Dtype, Operand, Place},
     half,
+    tensor::element_bits,
 };
 
 /// Values of all operators, in operator order, elements as f64.
@@ -18,10 +19,8 @@ pub fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f64> {
     bytes
         .chunks(dtype.size())
         .map(|b| match dtype {
-            Dtype::F32 => f64::from(f32::from_le_bytes(b.try_into().unwrap())),
-            Dtype::F16 | Dtype::Bf16 => {
-                let bits = u16::from_le_bytes(b.try_into().unwrap()).into();
-                f64::from(f32::from_bits(half::decode(dtype, bits)))
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => {
+                f64::from(f32::from_bits(half::decode(dtype, element_bits(b) as u32)))
             }
             Dtype::I32 => f64::from(i32::from_le_bytes(b.try_into().unwrap())),
             Dtype::I64 => i64::from_le_bytes(b.try_into().unwrap()) as f64,
@@ -96,8 +95,7 @@ fn indices(axes: &[u32]) -> Vec<Vec<i64>> {
 fn operator(d: &Descriptor, operands: &[&[f64]]) -> Vec<f64> {
     let terms = indices(&d.reduction_axes);
     let round = |x: f64| match d.dtype {
-        Dtype::F32 => f64::from(x as f32),
-        Dtype::F16 | Dtype::Bf16 => {
+        Dtype::F32 | Dtype::F16 | Dtype::Bf16 => {
             let bits = half::encode(d.dtype, (x as f32).to_bits());
             f64::from(f32::from_bits(half::decode(d.dtype, bits)))
         }
@@ -151,7 +149,7 @@ fn operator(d: &Descriptor, operands: &[&[f64]]) -> Vec<f64> {
                 Code::Min => once(0).min(once(1)),
                 Code::Max => once(0).max(once(1)),
                 Code::Relu => once(0).max(0.0),
-                Code::Cast if matches!(d.dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16) => once(0),
+                Code::Cast if d.dtype.is_float() => once(0),
                 Code::Cast if d.dtype == Dtype::Bool => f64::from(u8::from(once(0) != 0.0)),
                 Code::Cast => once(0).trunc(),
                 Code::Where => {

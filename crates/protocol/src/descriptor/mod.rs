@@ -48,6 +48,17 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// All dtypes, by number.
+    pub const ALL: [Dtype; 7] = [
+        Dtype::F32,
+        Dtype::U8,
+        Dtype::I32,
+        Dtype::I64,
+        Dtype::Bool,
+        Dtype::F16,
+        Dtype::Bf16,
+    ];
+
     /// Size of one element in bytes.
     pub const fn size(self) -> usize {
         match self {

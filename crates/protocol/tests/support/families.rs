@@ -25,16 +25,6 @@ impl Case {
 const FAST: u64 = Profile::FAST.encode();
 const WIDE: u64 = Profile::WIDE.encode();
 
-const DTYPES: [Dtype; 7] = [
-    Dtype::F32,
-    Dtype::U8,
-    Dtype::I32,
-    Dtype::I64,
-    Dtype::Bool,
-    Dtype::F16,
-    Dtype::Bf16,
-];
-
 /// Bits of an element: edges of its dtype more often than by chance.
 pub fn bits(stream: &mut Stream, dtype: Dtype) -> u64 {
     let word = stream.word();
@@ -77,7 +67,7 @@ fn list(stream: &mut Stream, dtype: Dtype, count: u32) -> Vec<u64> {
 
 /// Shifts, concatenations, permutations, paddings, gathers and selections, with the odd wrong element.
 pub fn copy(stream: &mut Stream) -> Case {
-    let dtype = stream.pick(&DTYPES);
+    let dtype = stream.pick(&Dtype::ALL);
     let (descriptor, values): (Descriptor, Vec<Vec<u64>>) = match stream.below(4) {
         0 => {
             // Concat with padding around: each operand in bounds on its part.
@@ -210,7 +200,7 @@ pub fn exact(stream: &mut Stream) -> Case {
         Abs, Add, And, Cast, Div, Equal, Greater, GreaterEq, Less, LessEq, Max, Min, Mul, Neg, Not, Or, Relu, Sqrt, Sub,
     };
     let number = stream.pick(&[Dtype::F32, Dtype::F32, Dtype::I32, Dtype::I64]);
-    let any = stream.pick(&DTYPES);
+    let any = stream.pick(&Dtype::ALL);
     let code = stream.pick(&[
         Add, Sub, Mul, Div, Sqrt, Neg, Abs, Min, Max, Relu, Cast, Cast, Equal, Less, LessEq, Greater, GreaterEq, And,
         Or, Not,
@@ -221,7 +211,7 @@ pub fn exact(stream: &mut Stream) -> Case {
         Sqrt | Relu => (Dtype::F32, Dtype::F32, 1),
         Cast => {
             // To and from formats of two bytes f32 alone is cast.
-            match (any, stream.pick(&DTYPES)) {
+            match (any, stream.pick(&Dtype::ALL)) {
                 (any, _) if any.is_half() => (any, Dtype::F32, 1),
                 (_, to) if to.is_half() => (Dtype::F32, to, 1),
                 (any, to) => (any, to, 1),

@@ -4,16 +4,6 @@ use touchstone_protocol::descriptor::{Bound, Code, Descriptor, Dtype};
 
 use super::Stream;
 
-const DTYPES: [Dtype; 7] = [
-    Dtype::F32,
-    Dtype::U8,
-    Dtype::I32,
-    Dtype::I64,
-    Dtype::Bool,
-    Dtype::F16,
-    Dtype::Bf16,
-];
-
 /// Bytes of a descriptor, valid or not. Lists are shorter than 256.
 pub fn encode(d: &Descriptor) -> Vec<u8> {
     let mut w = vec![1, d.code as u8];
@@ -58,9 +48,9 @@ pub fn change(stream: &mut Stream, d: &mut Descriptor) {
     let operand = stream.below(d.operands.len().max(1) as u64) as usize;
     match stream.below(10) {
         0 | 1 => d.code = stream.pick(&Code::ALL),
-        2 => d.dtype = stream.pick(&DTYPES),
+        2 => d.dtype = stream.pick(&Dtype::ALL),
         3 => {
-            let dtype = stream.pick(&DTYPES);
+            let dtype = stream.pick(&Dtype::ALL);
             d.operands.iter_mut().skip(operand).for_each(|o| o.dtype = dtype);
         }
         4 => match stream.below(2) {
