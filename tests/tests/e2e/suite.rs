@@ -139,7 +139,8 @@ async fn each_model_is_served_and_one_wrong_inner_element_in_each_is_convicted()
     for (number, name) in MODELS.into_iter().enumerate() {
         publishing.spawn(Case::publish(network.clone(), name, number));
     }
-    let staked = stake_for(&network.parameters, MODELS.len());
+    // The second round's claims may come before those of the first are final.
+    let staked = stake_for(&network.parameters, 2 * MODELS.len());
     let honest = network.stake_with(0, staked).await?;
     let mut cases = publishing.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
     cases.sort_by_key(|case| case.number);
