@@ -85,28 +85,40 @@ pub struct Candidate {
     pub worker: Address,
     /// Jobs it can take on now.
     pub free: u64,
-    /// Leases of this attempt that came to nothing with it.
+    /// Leases of this attempt that came to nothing with it, refusals among them.
     pub failures: u64,
+    /// Those that it let expire, or whose claim the chain did not take.
+    pub spoilt: u64,
     /// When the last of them was offered, unix seconds.
     pub last_failure: u64,
     /// A claim of it on this request was struck.
     pub struck: bool,
 }
 
-/// A worker is not asked more often than this about one attempt.
-pub const MAX_LEASES_PER_WORKER: u64 = 5;
-/// Seconds before a worker is asked again about an attempt.
+/// A worker that spoilt an attempt this often is not asked about it again: each time costs the requester a lease's time, or the
+/// poster gas. A refusal costs neither, and its reason may pass (no free stake until a claim is final), so it only makes
+/// the next offer later.
+pub const MAX_SPOILT: u64 = 5;
+/// Seconds before a worker is asked again about an attempt after one failure; doubled with each further one.
 pub const RETRY_SECONDS: u64 = 3;
+/// The longest of these waits.
+pub const MAX_RETRY_SECONDS: u64 = 48;
 
-/// Whom to ask next: never one that was struck, not one that just failed, rather one with fewer failures, then with more room.
+/// Seconds before a worker that failed so often at an attempt is asked again.
+fn wait(failures: u64) -> u64 {
+    let doublings = failures.saturating_sub(1).min(MAX_RETRY_SECONDS.ilog2().into());
+    (RETRY_SECONDS << doublings).min(MAX_RETRY_SECONDS)
+}
+
+/// Whom to ask next: never one that was struck or spoils it again and again, not one that just failed, rather one with fewer failures, then with more room.
 pub fn choose(candidates: &[Candidate], now: u64) -> Option<Address> {
     candidates
         .iter()
         .filter(|candidate| {
             !candidate.struck
                 && candidate.free > 0
-                && candidate.failures < MAX_LEASES_PER_WORKER
-                && (candidate.failures == 0 || now >= candidate.last_failure + RETRY_SECONDS)
+                && candidate.spoilt < MAX_SPOILT
+                && (candidate.failures == 0 || now >= candidate.last_failure.saturating_add(wait(candidate.failures)))
         })
         .min_by_key(|candidate| (candidate.failures, u64::MAX - candidate.free, candidate.worker))
         .map(|candidate| candidate.worker)
@@ -177,6 +189,7 @@ mod tests {
             worker: worker(1),
             free: 1,
             failures: 0,
+            spoilt: 0,
             last_failure: 0,
             struck: false,
         };
@@ -203,14 +216,18 @@ mod tests {
         );
         check(&[failed], 102, None);
         check(&[failed], 103, Some(worker(1)));
-        check(
-            &[Candidate {
-                failures: MAX_LEASES_PER_WORKER,
-                ..failed
-            }],
-            1_000,
-            None,
-        );
+        for (spoilt, expect) in [(MAX_SPOILT - 1, Some(worker(1))), (MAX_SPOILT, None)] {
+            let failures = MAX_SPOILT;
+            check(
+                &[Candidate {
+                    failures,
+                    spoilt,
+                    ..failed
+                }],
+                1_000,
+                expect,
+            );
+        }
         check(
             &[
                 base,
@@ -223,5 +240,21 @@ mod tests {
             0,
             Some(worker(2)),
         );
+    }
+    #[test]
+    fn who_only_refuses_is_asked_again_for_ever_but_ever_later() {
+        let waits = [3, 6, 12, 24, 48, 48, 48];
+        for (failures, wait) in (1..).zip(waits).chain([(u64::MAX, 48)]) {
+            let refused = Candidate {
+                worker: Address::repeat_byte(1),
+                free: 1,
+                failures,
+                spoilt: 0,
+                last_failure: 100,
+                struck: false,
+            };
+            assert_eq!(choose(&[refused], 99 + wait), None, "{failures}");
+            assert_eq!(choose(&[refused], 100 + wait), Some(refused.worker), "{failures}");
+        }
     }
 }

@@ -86,12 +86,13 @@ impl Scheduler {
             .filter(|session| session.serves(request.model) && !session.end.is_cancelled())
             .map(|session| {
                 let worker = session.worker;
-                let failed = failures.iter().find(|(failed, ..)| *failed == worker);
+                let failed = failures.iter().find(|failed| failed.worker == worker);
                 Candidate {
                     worker,
                     free: session.capacity.saturating_sub(load.get(&worker).copied().unwrap_or(0)),
-                    failures: failed.map_or(0, |(_, count, _)| *count),
-                    last_failure: failed.map_or(0, |(_, _, last)| *last),
+                    failures: failed.map_or(0, |failed| failed.count),
+                    spoilt: failed.map_or(0, |failed| failed.spoilt),
+                    last_failure: failed.map_or(0, |failed| failed.last),
                     struck: struck.contains(&worker),
                 }
             })

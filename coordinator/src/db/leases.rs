@@ -129,10 +129,25 @@ pub async fn select_load(db: impl PgExecutor<'_>) -> Result<Vec<(Address, u64)>,
         .collect()
 }
 
-/// Leases of an attempt that came to nothing: per worker, how many, and when the last was offered (unix seconds).
-pub async fn select_failures(db: impl PgExecutor<'_>, job: Job) -> Result<Vec<(Address, u64, u64)>, DbError> {
+/// What came of an attempt's leases with one worker, where it was nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failures {
+    /// The provider.
+    pub worker: Address,
+    /// Leases refused, expired or failed.
+    pub count: u64,
+    /// Of these, the ones expired or failed.
+    pub spoilt: u64,
+    /// When the last was offered, unix seconds.
+    pub last: u64,
+}
+
+/// Leases of an attempt that came to nothing, by worker.
+pub async fn select_failures(db: impl PgExecutor<'_>, job: Job) -> Result<Vec<Failures>, DbError> {
     let rows = sqlx::query!(
-        r#"select worker, count(*) as "count!", max(offered_at) as "last!" from leases
+        r#"select worker, count(*) as "count!", count(*) filter (where status <> 'refused') as "spoilt!",
+                  max(offered_at) as "last!"
+           from leases
            where request = $1::text::numeric and attempt = $2 and status in ('refused', 'expired', 'failed')
            group by worker"#,
         job.request.to_string(),
@@ -142,11 +157,12 @@ pub async fn select_failures(db: impl PgExecutor<'_>, job: Job) -> Result<Vec<(A
     .await?;
     rows.iter()
         .map(|row| {
-            Ok((
-                address("leases.worker", &row.worker)?,
-                from_int("leases", row.count)?,
-                from_int("leases", row.last)?,
-            ))
+            Ok(Failures {
+                worker: address("leases.worker", &row.worker)?,
+                count: from_int("leases", row.count)?,
+                spoilt: from_int("leases", row.spoilt)?,
+                last: from_int("leases", row.last)?,
+            })
         })
         .collect()
 }

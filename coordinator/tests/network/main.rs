@@ -7,6 +7,7 @@ mod disputes;
 mod flow;
 mod lies;
 mod limits;
+mod refused;
 mod resent;
 mod settled;
 mod tls;
