@@ -38,6 +38,37 @@ fn count(d: &Descriptor, axes: &[usize]) -> i64 {
     axes.iter().map(|axis| i64::from(extent(d, *axis))).product()
 }
 
+/// An operand as a matrix or a batch of them: one view where its strides allow it, since small models spend more time on making views than on
+/// multiplying, else a copy.
+struct Matrices {
+    view: View,
+    /// What the view is copied into.
+    copied: Option<Vec<i64>>,
+}
+
+impl Matrices {
+    /// Operand `operand` with each group of axes as one axis.
+    fn new(d: &Descriptor, operand: usize, groups: &[&[usize]], device: tch::Device) -> Result<Self, PrepareError> {
+        let view = View::new(d, operand, &groups.concat(), device)?;
+        let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+        Ok(match view.merged(&lengths) {
+            Some(view) => Self { view, copied: None },
+            None => Self {
+                view,
+                copied: Some(groups.iter().map(|group| count(d, group)).collect()),
+            },
+        })
+    }
+
+    fn read(&self, flat: &Tensor) -> Result<Tensor, TchError> {
+        let read = self.view.read(flat)?;
+        match &self.copied {
+            Some(size) => read.f_reshape(size),
+            None => Ok(read),
+        }
+    }
+}
+
 fn product(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> {
     let device = numerics.device;
     let outputs = d.output_axes.len();
@@ -50,38 +81,40 @@ fn product(d: &Descriptor, numerics: &Numerics) -> Result<Kernel, PrepareError> 
             (false, true) => columns.push(axis),
         }
     }
-    let over = |first: &[usize], second: &[usize], third: &[usize]| [first, second, third].concat();
-    let a = View::new(d, 0, &over(&batch, &rows, &terms), device)?;
-    let b = View::new(d, 1, &over(&batch, &columns, &terms), device)?;
-    let (batches, m, n, k) = (count(d, &batch), count(d, &rows), count(d, &columns), count(d, &terms));
-    // The product has its axes in this order; the output wants them counted up.
-    let order = over(&batch, &rows, &columns);
-    let made: Vec<i64> = order.iter().map(|axis| i64::from(extent(d, *axis))).collect();
-    let back: Vec<i64> = (0..outputs)
-        .filter_map(|axis| order.iter().position(|o| *o == axis))
-        .map(|at| at as i64)
-        .collect();
+    let k = count(d, &terms);
     let block = numerics.block.filter(|block| k > *block);
+    let single = batch.is_empty() && block.is_none();
+    let matrices = |operand, over: [&[usize]; 3]| Matrices::new(d, operand, &over[usize::from(single)..], device);
+    let a = matrices(0, [&batch, &rows, &terms])?;
+    let b = matrices(1, [&batch, &columns, &terms])?;
     // One addend can start the accumulator of a single product.
-    let start = if batches == 1 && block.is_none() && d.operands.len() > 2 && is_strided(d, 2) {
-        Some(View::new(d, 2, &order, device)?)
+    let start = if single && d.operands.len() > 2 && is_strided(d, 2) {
+        Some(matrices(2, [&batch, &rows, &columns])?)
     } else {
         None
     };
     let first = if start.is_some() { 3 } else { 2 };
     let rest = addends(d, first, device)?;
+    // The product has its axes in this order; the output wants them counted up.
+    let order = [batch.as_slice(), &rows, &columns].concat();
+    let made: Vec<i64> = order.iter().map(|axis| i64::from(extent(d, *axis))).collect();
+    let back: Vec<i64> = (0..outputs)
+        .filter_map(|axis| order.iter().position(|o| *o == axis))
+        .map(|at| at as i64)
+        .collect();
+    let in_order = order.is_sorted();
     Ok(Box::new(move |operands| {
-        let a = a.read(operands[0])?.f_reshape([batches, m, k])?;
-        let b = b.read(operands[1])?.f_reshape([batches, n, k])?.f_transpose(1, 2)?;
+        let a = a.read(operands[0])?;
+        let b = b.read(operands[1])?.f_transpose(-2, -1)?;
         let product = match (&start, block) {
             (_, Some(block)) => blocks(&a, &b, k, block)?,
-            (Some(start), None) => {
-                let start = start.read(operands[2])?.f_reshape([m, n])?;
-                start.f_addmm(&a.f_select(0, 0)?, &b.f_select(0, 0)?)?
-            }
-            (None, None) if batches == 1 => a.f_select(0, 0)?.f_mm(&b.f_select(0, 0)?)?,
+            (Some(start), None) => start.read(operands[2])?.f_addmm(&a, &b)?,
+            (None, None) if single => a.f_mm(&b)?,
             (None, None) => a.f_bmm(&b)?,
         };
+        if in_order && rest.is_empty() {
+            return Ok(product);
+        }
         add_all(product.f_reshape(&made)?.f_permute(&back)?, &rest, &operands[first..])
     }))
 }

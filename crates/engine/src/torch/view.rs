@@ -149,6 +149,38 @@ impl View {
         })
     }
 
+    /// The same elements in the same order with each run of `groups` axes as one, where strides allow it.
+    pub(super) fn merged(&self, groups: &[usize]) -> Option<Self> {
+        let View::Strided { size, stride, base } = self else {
+            return None;
+        };
+        let mut axes = size.iter().copied().zip(stride.iter().copied());
+        let mut merged: Vec<(i64, Option<i64>)> = Vec::new();
+        for count in groups {
+            let mut group = (1, None);
+            for (size, stride) in axes.by_ref().take(*count).filter(|(size, _)| *size != 1) {
+                if group.1.is_some_and(|outer| outer != stride * size) {
+                    return None;
+                }
+                group = (group.0 * size, Some(stride));
+            }
+            merged.push(group);
+        }
+        // An axis of one index has the stride that it would have if its elements were packed, which is what BLAS expects of a row's length.
+        let (mut size, mut stride, mut packed) = (Vec::new(), Vec::new(), 1);
+        for (count, step) in merged.into_iter().rev() {
+            let step = step.unwrap_or(packed);
+            packed = step.max(1) * count;
+            size.insert(0, count);
+            stride.insert(0, step);
+        }
+        Some(View::Strided {
+            size,
+            stride,
+            base: *base,
+        })
+    }
+
     /// Which terms are out of bounds, if any.
     pub(super) fn outside(&self) -> Option<&Tensor> {
         if let View::Gathered { outside, .. } = self {
@@ -172,6 +204,68 @@ impl View {
         match self.outside() {
             Some(outside) => read.f_masked_fill(outside, fill),
             None => Ok(read),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(axes: &[(i64, i64)], base: i64) -> View {
+        let (size, stride) = axes.iter().copied().unzip();
+        View::Strided { size, stride, base }
+    }
+
+    fn merged(axes: &[(i64, i64)], groups: &[usize]) -> Option<Vec<(i64, i64)>> {
+        match view(axes, 7).merged(groups) {
+            Some(View::Strided { size, stride, base }) => {
+                assert_eq!(base, 7);
+                Some(size.into_iter().zip(stride).collect())
+            }
+            Some(View::Gathered { .. }) => panic!("a gather"),
+            None => None,
+        }
+    }
+
+    #[test]
+    fn axes_become_one_only_where_each_steps_over_the_next() {
+        for (axes, groups, expect) in [
+            // A packed 2 × 3 × 4 as 6 × 4, 2 × 12, 24.
+            (&[(2, 12), (3, 4), (4, 1)][..], &[2, 1][..], Some(&[(6, 4), (4, 1)][..])),
+            (&[(2, 12), (3, 4), (4, 1)], &[1, 2], Some(&[(2, 12), (12, 1)])),
+            (&[(2, 12), (3, 4), (4, 1)], &[3], Some(&[(24, 1)])),
+            // A part of each row, and rows out of order: only what is in order merges.
+            (&[(2, 20), (3, 4), (4, 1)], &[1, 2], Some(&[(2, 20), (12, 1)])),
+            (&[(2, 20), (3, 4), (4, 1)], &[2, 1], None),
+            (&[(3, 4), (2, 12), (4, 1)], &[2, 1], None),
+            // Axes that are not read over: all of them, or one of them.
+            (&[(2, 0), (3, 0), (4, 1)], &[2, 1], Some(&[(6, 0), (4, 1)])),
+            (&[(2, 0), (3, 4)], &[2], None),
+            (&[(2, 4), (3, 0)], &[2], None),
+            // Axes of one index stand in no one's way.
+            (&[(2, 4), (1, 0), (4, 1)], &[3], Some(&[(8, 1)])),
+            (&[(1, 0), (4, 1), (1, 0)], &[1, 1, 1], Some(&[(1, 4), (4, 1), (1, 1)])),
+            (&[(1, 0), (4, 2)], &[1, 1], Some(&[(1, 8), (4, 2)])),
+            (&[(4, 1)], &[0, 1, 0], Some(&[(1, 4), (4, 1), (1, 1)])),
+        ] {
+            assert_eq!(merged(axes, groups).as_deref(), expect, "{axes:?} by {groups:?}");
+        }
+    }
+
+    #[test]
+    fn merged_axes_are_read_as_the_axes_themselves() {
+        let flat = Tensor::arange(64, (tch::Kind::Float, tch::Device::Cpu));
+        for (axes, groups, size) in [
+            (&[(2, 20), (3, 4), (4, 1)][..], &[1, 2][..], &[2, 12][..]),
+            (&[(1, 0), (5, 2), (4, 10)], &[2, 1], &[5, 4]),
+            (&[(3, 0), (2, 0), (5, 3)], &[2, 1], &[6, 5]),
+        ] {
+            let view = view(axes, 7);
+            let read = view.read(&flat).unwrap().reshape(size);
+            let merged = view.merged(groups).unwrap().read(&flat).unwrap();
+            assert_eq!(merged.size(), size);
+            assert!(merged.equal(&read), "{axes:?} by {groups:?}");
         }
     }
 }
