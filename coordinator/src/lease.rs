@@ -78,6 +78,17 @@ pub fn apply(status: LeaseStatus, event: LeaseEvent, now: u64, expires_at: u64) 
     Ok(next)
 }
 
+/// Leases of an attempt that came to nothing with one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Refused, expired or failed.
+    pub count: u64,
+    /// Of these, the ones expired or failed.
+    pub spoilt: u64,
+    /// When the last was offered, unix seconds.
+    pub last: u64,
+}
+
 /// A connected worker that serves the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -85,12 +96,8 @@ pub struct Candidate {
     pub worker: Address,
     /// Jobs it can take on now.
     pub free: u64,
-    /// Leases of this attempt that came to nothing with it, refusals among them.
-    pub failures: u64,
-    /// Those that it let expire, or whose claim the chain did not take.
-    pub spoilt: u64,
-    /// When the last of them was offered, unix seconds.
-    pub last_failure: u64,
+    /// Its failures at this attempt.
+    pub failures: Failures,
     /// A claim of it on this request was struck.
     pub struck: bool,
 }
@@ -101,32 +108,45 @@ pub struct Candidate {
 pub const MAX_SPOILT: u64 = 5;
 /// Seconds before a worker is asked again about an attempt after one failure; doubled with each further one.
 pub const RETRY_SECONDS: u64 = 3;
-/// The longest of these waits.
-pub const MAX_RETRY_SECONDS: u64 = 48;
+/// How often they are doubled at most, to 48.
+pub const RETRY_DOUBLINGS: u64 = 4;
 
-/// Seconds before a worker that failed so often at an attempt is asked again.
-fn wait(failures: u64) -> u64 {
-    let doublings = failures.saturating_sub(1).min(MAX_RETRY_SECONDS.ilog2().into());
-    (RETRY_SECONDS << doublings).min(MAX_RETRY_SECONDS)
+impl Failures {
+    /// Whether the worker may be asked at `now`.
+    fn allow(self, now: u64) -> bool {
+        let wait = match self.count {
+            0 => 0,
+            count => RETRY_SECONDS << (count - 1).min(RETRY_DOUBLINGS),
+        };
+        self.spoilt < MAX_SPOILT && now >= self.last.saturating_add(wait)
+    }
 }
 
-/// Whom to ask next: never one that was struck or spoils it again and again, not one that just failed, rather one with fewer failures, then with more room.
+/// Whom to ask next: never one that was struck or spoils it again and again, not one that just failed, rather one with fewer failures, then
+/// with more room.
 pub fn choose(candidates: &[Candidate], now: u64) -> Option<Address> {
     candidates
         .iter()
-        .filter(|candidate| {
-            !candidate.struck
-                && candidate.free > 0
-                && candidate.spoilt < MAX_SPOILT
-                && (candidate.failures == 0 || now >= candidate.last_failure.saturating_add(wait(candidate.failures)))
-        })
-        .min_by_key(|candidate| (candidate.failures, u64::MAX - candidate.free, candidate.worker))
+        .filter(|candidate| !candidate.struck && candidate.free > 0 && candidate.failures.allow(now))
+        .min_by_key(|candidate| (candidate.failures.count, u64::MAX - candidate.free, candidate.worker))
         .map(|candidate| candidate.worker)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It has not been asked yet.
+    const CANDIDATE: Candidate = Candidate {
+        worker: Address::repeat_byte(1),
+        free: 1,
+        failures: Failures {
+            count: 0,
+            spoilt: 0,
+            last: 0,
+        },
+        struck: false,
+    };
 
     #[test]
     fn the_whole_table() {
@@ -185,24 +205,18 @@ mod tests {
     #[test]
     fn the_next_worker_is_another_one_and_never_a_struck_one() {
         let worker = Address::repeat_byte;
-        let base = Candidate {
-            worker: worker(1),
-            free: 1,
-            failures: 0,
-            spoilt: 0,
-            last_failure: 0,
-            struck: false,
-        };
+        let base = CANDIDATE;
         let check = |candidates: &[Candidate], now, expect| assert_eq!(choose(candidates, now), expect);
         check(&[], 0, None);
         check(&[base], 0, Some(worker(1)));
         check(&[Candidate { struck: true, ..base }], 0, None);
         check(&[Candidate { free: 0, ..base }], 0, None);
-        let failed = Candidate {
-            failures: 1,
-            last_failure: 100,
-            ..base
+        let once = Failures {
+            count: 1,
+            spoilt: 0,
+            last: 100,
         };
+        let failed = Candidate { failures: once, ..base };
         check(
             &[
                 failed,
@@ -217,16 +231,12 @@ mod tests {
         check(&[failed], 102, None);
         check(&[failed], 103, Some(worker(1)));
         for (spoilt, expect) in [(MAX_SPOILT - 1, Some(worker(1))), (MAX_SPOILT, None)] {
-            let failures = MAX_SPOILT;
-            check(
-                &[Candidate {
-                    failures,
-                    spoilt,
-                    ..failed
-                }],
-                1_000,
-                expect,
-            );
+            let failures = Failures {
+                count: MAX_SPOILT,
+                spoilt,
+                ..once
+            };
+            check(&[Candidate { failures, ..base }], 1_000, expect);
         }
         check(
             &[
@@ -241,20 +251,19 @@ mod tests {
             Some(worker(2)),
         );
     }
+
     #[test]
     fn who_only_refuses_is_asked_again_for_ever_but_ever_later() {
         let waits = [3, 6, 12, 24, 48, 48, 48];
-        for (failures, wait) in (1..).zip(waits).chain([(u64::MAX, 48)]) {
-            let refused = Candidate {
-                worker: Address::repeat_byte(1),
-                free: 1,
-                failures,
+        for (count, wait) in (1..).zip(waits).chain([(u64::MAX, 48)]) {
+            let failures = Failures {
+                count,
                 spoilt: 0,
-                last_failure: 100,
-                struck: false,
+                last: 100,
             };
-            assert_eq!(choose(&[refused], 99 + wait), None, "{failures}");
-            assert_eq!(choose(&[refused], 100 + wait), Some(refused.worker), "{failures}");
+            let refused = Candidate { failures, ..CANDIDATE };
+            assert_eq!(choose(&[refused], 99 + wait), None, "{count}");
+            assert_eq!(choose(&[refused], 100 + wait), Some(refused.worker), "{count}");
         }
     }
 }

@@ -8,7 +8,7 @@ use touchstone_wire::worker::{Job, ModelRef, Offer, ToWorker};
 
 use crate::{
     db::{self, DbError, models::Model, requests::Request},
-    lease::{Candidate, LeaseStatus, choose},
+    lease::{Candidate, Failures, LeaseStatus, choose},
     sessions::{Session, Sessions},
 };
 
@@ -80,19 +80,17 @@ impl Scheduler {
             attempt: request.state.attempt,
         };
         let struck = db::claims::select_struck_workers(&self.db, id).await?;
-        let failures = db::leases::select_failures(&self.db, job).await?;
+        let failures: HashMap<Address, Failures> =
+            db::leases::select_failures(&self.db, job).await?.into_iter().collect();
         let candidates: Vec<Candidate> = sessions
             .iter()
             .filter(|session| session.serves(request.model) && !session.end.is_cancelled())
             .map(|session| {
                 let worker = session.worker;
-                let failed = failures.iter().find(|failed| failed.worker == worker);
                 Candidate {
                     worker,
                     free: session.capacity.saturating_sub(load.get(&worker).copied().unwrap_or(0)),
-                    failures: failed.map_or(0, |failed| failed.count),
-                    spoilt: failed.map_or(0, |failed| failed.spoilt),
-                    last_failure: failed.map_or(0, |failed| failed.last),
+                    failures: failures.get(&worker).copied().unwrap_or_default(),
                     struck: struck.contains(&worker),
                 }
             })

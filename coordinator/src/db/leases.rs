@@ -8,7 +8,7 @@ use super::{
     DbError,
     convert::{address, from_int, int},
 };
-use crate::lease::LeaseStatus;
+use crate::lease::{Failures, LeaseStatus};
 
 /// A lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,21 +129,8 @@ pub async fn select_load(db: impl PgExecutor<'_>) -> Result<Vec<(Address, u64)>,
         .collect()
 }
 
-/// What came of an attempt's leases with one worker, where it was nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failures {
-    /// The provider.
-    pub worker: Address,
-    /// Leases refused, expired or failed.
-    pub count: u64,
-    /// Of these, the ones expired or failed.
-    pub spoilt: u64,
-    /// When the last was offered, unix seconds.
-    pub last: u64,
-}
-
 /// Leases of an attempt that came to nothing, by worker.
-pub async fn select_failures(db: impl PgExecutor<'_>, job: Job) -> Result<Vec<Failures>, DbError> {
+pub async fn select_failures(db: impl PgExecutor<'_>, job: Job) -> Result<Vec<(Address, Failures)>, DbError> {
     let rows = sqlx::query!(
         r#"select worker, count(*) as "count!", count(*) filter (where status <> 'refused') as "spoilt!",
                   max(offered_at) as "last!"
@@ -157,12 +144,12 @@ pub async fn select_failures(db: impl PgExecutor<'_>, job: Job) -> Result<Vec<Fa
     .await?;
     rows.iter()
         .map(|row| {
-            Ok(Failures {
-                worker: address("leases.worker", &row.worker)?,
+            let failures = Failures {
                 count: from_int("leases", row.count)?,
                 spoilt: from_int("leases", row.spoilt)?,
                 last: from_int("leases", row.last)?,
-            })
+            };
+            Ok((address("leases.worker", &row.worker)?, failures))
         })
         .collect()
 }

@@ -154,29 +154,27 @@ impl View {
         let View::Strided { size, stride, base } = self else {
             return None;
         };
-        let mut axes = size.iter().copied().zip(stride.iter().copied());
-        let mut merged: Vec<(i64, Option<i64>)> = Vec::new();
-        for count in groups {
-            let mut group = (1, None);
-            for (size, stride) in axes.by_ref().take(*count).filter(|(size, _)| *size != 1) {
-                if group.1.is_some_and(|outer| outer != stride * size) {
+        // From the innermost axis on: the next one out joins where it steps over what there is.
+        let mut axes = size.iter().zip(stride).rev();
+        let (mut merged_size, mut merged_stride, mut packed) = (Vec::new(), Vec::new(), 1);
+        for group in groups.iter().rev() {
+            // An axis of one index has the stride that it would have if its elements were packed, which is what BLAS expects of a row's length.
+            let (mut count, mut step) = (1, packed);
+            for (size, stride) in axes.by_ref().take(*group).filter(|(size, _)| **size != 1) {
+                if count == 1 {
+                    step = *stride;
+                } else if *stride != step * count {
                     return None;
                 }
-                group = (group.0 * size, Some(stride));
+                count *= size;
             }
-            merged.push(group);
-        }
-        // An axis of one index has the stride that it would have if its elements were packed, which is what BLAS expects of a row's length.
-        let (mut size, mut stride, mut packed) = (Vec::new(), Vec::new(), 1);
-        for (count, step) in merged.into_iter().rev() {
-            let step = step.unwrap_or(packed);
             packed = step.max(1) * count;
-            size.insert(0, count);
-            stride.insert(0, step);
+            merged_size.insert(0, count);
+            merged_stride.insert(0, step);
         }
         Some(View::Strided {
-            size,
-            stride,
+            size: merged_size,
+            stride: merged_stride,
             base: *base,
         })
     }
